@@ -1,0 +1,44 @@
+# Everything a person does with this project is one of these. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book labs test lint serve clean
+
+help:  ## list what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(BIN)/.installed  ## the virtual environment in .venv, with everything pinned
+
+$(BIN)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@echo "Setting up .venv: about a minute, and 2 GB on disk, most of it PyTorch."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@
+
+node_modules/.installed: package.json package-lock.json .npmrc $(BIN)/.installed
+	@echo "Fetching what the pages load in the browser."
+	@npm ci --silent --no-progress
+	@touch $@
+
+book: $(BIN)/.installed node_modules/.installed  ## build the whole site into _build/html
+	@$(BIN)/python tools/book.py
+
+labs: $(BIN)/.installed  ## generate labs/ from solutions/, and run both
+	@$(BIN)/python tools/labs.py
+
+test: book lint  ## every test, on the built site too
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 120 tests labs solutions
+
+lint: $(BIN)/.installed
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+serve: book  ## look at the site on http://localhost:8000
+	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+clean:  ## remove everything that was built; the virtual environment stays
+	@rm -rf _build book/assets/offline

@@ -1,0 +1,410 @@
+"""Figures. Each is a pure function of a record or of numbers and returns a Figure; none of them shows anything.
+
+A figure's title states what it shows, and its label (``figure.get_label()``) is its text alternative. One colour has
+one meaning in the whole course, and never stands alone: a marker or a line style says the same.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from torch import Tensor
+
+from gradlab import theory
+from gradlab.recorder import Record
+
+# The explorers turn these into the page's own colours, so that a figure is readable in light and dark.
+PALETTE = {"vanishing": "#1769c2", "exploding": "#c0281c", "healthy": "#1b7a3a", "neutral": "#6b6b6b"}
+TEXT = "#1a1a1b"
+MARKER = {"vanishing": "v", "exploding": "^", "healthy": "o", "neutral": "s"}
+DASHES = {"vanishing": (0, (5, 2)), "exploding": (0, (1, 1)), "healthy": "solid", "neutral": (0, (3, 1, 1, 1))}
+
+_STYLE = {
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": TEXT,
+    "axes.labelcolor": TEXT,
+    "axes.titlecolor": TEXT,
+    "text.color": TEXT,
+    "xtick.color": TEXT,
+    "ytick.color": TEXT,
+    "grid.color": PALETTE["neutral"],
+    "grid.alpha": 0.25,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.markersize": 4,
+}
+_SIZE = (4.7, 3.1)
+
+
+def _styled(plot: Callable) -> Callable:
+    """Draw in the course's style without touching the reader's own matplotlib settings."""
+
+    @functools.wraps(plot)
+    def wrapper(*args: object, **kwargs: object) -> Figure:
+        with matplotlib.rc_context(_STYLE):
+            return plot(*args, **kwargs)
+
+    return wrapper
+
+
+def _axes(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=_SIZE)
+    axes = figure.subplots()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """Values a logarithmic axis can show; what is zero or not finite is left out."""
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
+
+
+def _few_decades(axes: Axes) -> None:
+    axes.yaxis.set_major_locator(LogLocator(numticks=7))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def regime(ratio: float) -> str:
+    """The colour of a first-to-last gradient ratio: "vanishing" below 1/100, "exploding" above 100, else "healthy".
+
+    A rough guide for the eye, not a diagnosis: a ratio says nothing about whether the network learns.
+    """
+    if not ratio >= 1e-2:
+        return "vanishing"
+    return "exploding" if ratio > 1e2 else "healthy"
+
+
+@_styled
+def descent_path(path: Tensor, curvatures: Sequence[float]) -> Figure:
+    """The path of gradient descent over the contours of the bowl (c1 x^2 + c2 y^2) / 2.
+
+    Args:
+        path: shape (steps + 1, 2), the positions, as ``training.descend`` returns them.
+        curvatures: c1 and c2, above 0.
+    """
+    path = torch.as_tensor(path).numpy()
+    outcome, kind = _outcome(path[:, 0])
+    figure, axes = _axes(f"On the bowl: it {outcome}", "weight 1", "weight 2")
+    extent = 1.6 * max(1e-9, float(np.abs(path[0]).max()))
+    x, y = np.meshgrid(np.linspace(-extent, extent, 81), np.linspace(-extent, extent, 81))
+    bowl = (curvatures[0] * x**2 + curvatures[1] * y**2) / 2
+    levels = bowl.max() * np.linspace(0.02, 1, 9) ** 2
+    axes.contour(x, y, bowl, levels=levels, colors=PALETTE["neutral"], linewidths=0.7, alpha=0.6)
+    axes.plot(path[:, 0], path[:, 1], color=PALETTE[kind], marker=MARKER[kind], linewidth=1.2)
+    axes.plot(*path[0], marker="o", markersize=8, markerfacecolor="none", color=TEXT)
+    axes.annotate("start", path[0], textcoords="offset points", xytext=(8, 4))
+    axes.plot(0, 0, marker="+", markersize=11, color=TEXT)
+    axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
+    axes.grid(False)
+    figure.set_label(
+        f"Path of {len(path) - 1} steps of gradient descent on a quadratic bowl. The walk {outcome}; "
+        f"its last position along the steep axis is {path[-1, 0]:.3g}, from a start of {path[0, 0]:.3g}."
+    )
+    return figure
+
+
+@_styled
+def descent_error(path: Tensor, rate_times_curvature: float) -> Figure:
+    """Distance from the minimum along the steep axis, step by step, with the closed form abs(1 - lr * c)^t.
+
+    Args:
+        path: shape (steps + 1, 2), as ``training.descend`` returns it; the steep axis is the first.
+        rate_times_curvature: learning rate times the steep curvature, dimensionless.
+    """
+    distance = np.abs(torch.as_tensor(path).numpy()[:, 0])
+    outcome, kind = _outcome(torch.as_tensor(path).numpy()[:, 0])
+    factor = abs(1 - rate_times_curvature)
+    figure, axes = _axes(f"Each step multiplies the error by {factor:.2g}", "step", "distance from the minimum")
+    steps = np.arange(len(distance))
+    axes.plot(steps, _positive(distance[0] * factor**steps), color=TEXT, linewidth=1, label="predicted")
+    axes.plot(
+        steps, _positive(distance), color=PALETTE[kind], marker=MARKER[kind], linestyle="none", label="torch.optim.SGD"
+    )
+    axes.set_yscale("log")
+    axes.set_ylim(1e-8, 1e3)
+    _few_decades(axes)
+    axes.legend(loc="lower left")
+    figure.set_label(
+        f"Distance from the minimum over {len(distance) - 1} steps, logarithmic. It {outcome}: from {distance[0]:.3g} "
+        f"to {distance[-1]:.3g}, on the predicted line of factor {factor:.3g} a step."
+    )
+    return figure
+
+
+def _outcome(positions: np.ndarray) -> tuple[str, str]:
+    """What a walk along one axis did, in a word for the title and a regime for the colour."""
+    first, last = abs(positions[0]), abs(positions[-1])
+    if not last <= first * 1.001:
+        return "diverges", "exploding"
+    if last >= first * 0.999:
+        return "oscillates for ever" if positions[-1] * positions[-2] < 0 else "does not move", "neutral"
+    crossing = bool((positions[1:] * positions[:-1] < 0).any())
+    return ("converges, crossing over" if crossing else "converges"), "healthy"
+
+
+@_styled
+def activation_and_slope(activation: theory.Activation, name: str | None = None) -> Figure:
+    """An activation and its derivative over pre-activations from -8 to 8.
+
+    Args:
+        activation: a name or an element-wise callable.
+        name: what to call it; the activation's own name unless told.
+    """
+    name = name or (activation if isinstance(activation, str) else getattr(activation, "__name__", "activation"))
+    z = torch.linspace(-8, 8, 401, dtype=torch.float64)
+    value, slope = theory.activation_function(activation)(z), theory.slope(activation, z)
+    top = float(slope.max())
+    figure, axes = _axes(f"{name}: the slope is at most {top:.3g}", "pre-activation z", "value")
+    axes.plot(z, value, color=PALETTE["neutral"], linestyle=DASHES["neutral"], label=f"{name}(z)")
+    axes.plot(z, slope, color=PALETTE["vanishing"], label="its slope")
+    axes.set_ylim(-1.1, 1.4)
+    axes.legend(loc="lower right")
+    figure.set_label(
+        f"{name} and its derivative for pre-activations from -8 to 8. The derivative is largest, {top:.3g}, and falls "
+        f"to {float(slope[0]):.2g} at -8 and {float(slope[-1]):.2g} at 8."
+    )
+    return figure
+
+
+@_styled
+def saturation(activation: theory.Activation, pre_activations: Tensor, saturated: float) -> Figure:
+    """Where real pre-activations fall on the slope of their activation.
+
+    Args:
+        activation: a name or an element-wise callable.
+        pre_activations: any shape; all entries go into the histogram.
+        saturated: share of them whose slope is below 5 % of the largest, 0 to 1 (for ReLU: the share at slope 0).
+    """
+    values = pre_activations.detach().flatten().double()
+    edge = 8.0
+    z = torch.linspace(-edge, edge, 401, dtype=torch.float64)
+    slope = theory.slope(activation, z)
+    mean = float(theory.slope(activation, values).mean())
+    figure, axes = _axes(
+        f"{saturated:.0%} of units have (almost) no slope", "pre-activation z", "slope of the activation"
+    )
+    counts, edges = np.histogram(values.clamp(-edge, edge).numpy(), bins=48, range=(-edge, edge))
+    height = counts / max(counts.max(), 1) * float(slope.max())
+    axes.bar(
+        edges[:-1], height, np.diff(edges), align="edge", color=PALETTE["neutral"], alpha=0.35, label="real inputs"
+    )
+    axes.plot(z, slope, color=PALETTE["vanishing"], label="slope")
+    axes.axhline(mean, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label=f"mean slope {mean:.2g}")
+    axes.set_xlim(-edge, edge)
+    axes.set_ylim(0, float(slope.max()) * 1.35)
+    axes.legend(loc="upper right", ncols=3, columnspacing=1, handlelength=1.4)
+    figure.set_label(
+        f"Histogram of real pre-activations under the slope of the activation. {saturated:.0%} of them have almost no "
+        f"slope; the mean slope is {mean:.2g}. Values beyond 8 are counted in the outermost bars."
+    )
+    return figure
+
+
+@_styled
+def gradient_profile(measured: Tensor, predicted: Tensor) -> Figure:
+    """Gradient norm at each layer relative to the last: measured on real networks, with the predicted line.
+
+    Args:
+        measured: shape (seeds, layers), each row divided by its last entry.
+        predicted: shape (layers,), as ``theory.gradient_profile`` returns it.
+    """
+    measured, predicted = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
+    layers = np.arange(1, measured.shape[1] + 1)
+    middle = np.exp(np.nanmean(np.log(_positive(measured)), axis=0))
+    ratio = middle[0]
+    kind = regime(ratio)
+    figure, axes = _axes(
+        f"Layer 1 gets {_times(ratio)} of the last layer's gradient", "layer", "gradient norm / last layer's"
+    )
+    axes.fill_between(
+        layers, _positive(measured).min(0), _positive(measured).max(0), color=PALETTE[kind], alpha=0.25, linewidth=0
+    )
+    axes.plot(
+        layers,
+        middle,
+        color=PALETTE[kind],
+        marker=MARKER[kind],
+        linestyle="none",
+        label=f"measured, {len(measured)} seeds",
+    )
+    axes.plot(layers, _positive(predicted), color=TEXT, linewidth=1.2, label="predicted")
+    axes.set_yscale("log")
+    low, high = min(np.nanmin(_positive(measured)), 0.1), max(np.nanmax(_positive(measured)), 10)
+    axes.set_ylim(low / 3, high * 3)
+    _few_decades(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
+    figure.set_label(
+        f"Gradient norm per layer over {len(layers)} layers, relative to the last, logarithmic, {len(measured)} seeds. "
+        f"At layer 1 it is {ratio:.2g} measured and {predicted[0]:.2g} predicted: {kind}."
+    )
+    return figure
+
+
+def _times(ratio: float) -> str:
+    """A ratio in words short enough for a title."""
+    if 0.01 <= ratio < 1000:
+        return f"{ratio:.2g} times" if ratio < 10 else f"{ratio:.0f} times"
+    exponent = math.floor(math.log10(ratio)) if ratio > 0 and math.isfinite(ratio) else 0
+    return f"$10^{{{exponent}}}$" if ratio > 0 else "none"
+
+
+@_styled
+def gradient_flow(record: Record, row: int = -1) -> Figure:
+    """Gradient norm of each layer's parameters at one recorded step; what is zero or not finite is marked as such.
+
+    Args:
+        record: of at least one step.
+        row: which recorded step, counted as in a list.
+    """
+    if len(record.step) == 0:
+        raise ValueError("this record is empty; record at least one step before plotting it")
+    norms = record.gradient_norm[row]
+    shown = _positive(norms)
+    ratio = norms[0] / norms[-1] if norms[-1] > 0 else math.nan
+    kind = regime(ratio)
+    figure, axes = _axes(f"First layer over last: {ratio:.1e}", "layer, from the input", "norm of the weight gradient")
+    layers = np.arange(1, len(norms) + 1)
+    axes.plot(layers, shown, color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind])
+    for layer in layers[np.isnan(shown)]:
+        axes.annotate("0" if norms[layer - 1] == 0 else "not finite", (layer, 0), xycoords=("data", "axes fraction"))
+    axes.set_yscale("log")
+    _few_decades(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.set_label(
+        f"Norm of the weight gradient of {len(norms)} layers at step {record.step[row]}, logarithmic: {norms[0]:.2g} in "
+        f"the first ({record.layers[0]}) and {norms[-1]:.2g} in the last ({record.layers[-1]})."
+    )
+    return figure
+
+
+@_styled
+def update_ratios(record: Record, layers: Sequence[int] | None = None) -> Figure:
+    """Update norm over weight norm through training, with the 1e-3 that healthy runs are often near.
+
+    Args:
+        record: of at least one step.
+        layers: which layers, counted from 1; unless told the first, the middle one and the last.
+    """
+    if len(record.step) == 0:
+        raise ValueError("this record is empty; record at least one step before plotting it")
+    count = len(record.layers)
+    chosen = list(layers) if layers is not None else sorted({1, (count + 1) // 2, count})
+    figure, axes = _axes("How far one step moves each layer", "step", "update norm / weight norm")
+    ratios = _positive(record.update_ratio)
+    for position, layer in enumerate(chosen):
+        axes.plot(
+            record.step,
+            ratios[:, layer - 1],
+            color=TEXT,
+            alpha=1 - 0.6 * position / len(chosen),
+            linestyle=list(DASHES.values())[position % len(DASHES)],
+            label=record.layers[layer - 1],
+        )
+    axes.axhline(1e-3, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("1e-3", (1, 1e-3), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.set_yscale("log")
+    _few_decades(axes)
+    axes.legend(loc="best")
+    last = ", ".join(f"{record.layers[n - 1]} {record.update_ratio[-1, n - 1]:.1e}" for n in chosen)
+    figure.set_label(
+        f"Update norm over weight norm for {len(record.step)} recorded steps, logarithmic. At the end: {last}."
+    )
+    return figure
+
+
+@_styled
+def learning_curve(loss: Sequence[float], accuracy: float, name: str) -> Figure:
+    """The loss of every step, with the loss of answering all ten classes alike.
+
+    Args:
+        loss: cross-entropy in nats, one entry a step.
+        accuracy: on held-back data at the end, 0 to 1.
+        name: of the network, for the title.
+    """
+    chance = math.log(10)
+    kind = "healthy" if accuracy > 0.5 else "vanishing"
+    figure, axes = _axes(f"{name}: accuracy {accuracy:.2f}", "step", "loss (nats)")
+    axes.plot(loss, color=PALETTE[kind], linewidth=1)
+    axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("guessing", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.set_ylim(0, 3)
+    figure.set_label(
+        f"Loss of {name} over {len(loss)} steps, from {loss[0]:.2f} to {np.mean(loss[-20:]):.2f}; guessing has "
+        f"{chance:.2f}. Test accuracy at the end: {accuracy:.2f}."
+    )
+    return figure
+
+
+@_styled
+def accuracy_by_depth(
+    accuracy: Mapping[str, Mapping[int, Sequence[float]]], depth: int | None = None, activation: str | None = None
+) -> Figure:
+    """Test accuracy against depth for several activations, all trained on the same budget.
+
+    Args:
+        accuracy: activation -> depth -> one test accuracy per seed, 0 to 1.
+        depth, activation: the point to point at, if any.
+    """
+    kinds = dict(zip(accuracy, ("vanishing", "healthy", "exploding", "neutral"), strict=False))
+    pointed = accuracy[activation][depth] if activation is not None and depth is not None else None
+    title = "Test accuracy on digits" if pointed is None else f"{activation}, {depth} layers: {np.mean(pointed):.2f}"
+    figure, axes = _axes(title, "hidden layers", "test accuracy")
+    for name, by_depth in accuracy.items():
+        depths = np.array(list(by_depth))
+        values = np.array([np.asarray(v, dtype=float) for v in by_depth.values()])
+        kind = kinds[name]
+        axes.fill_between(depths, values.min(1), values.max(1), color=PALETTE[kind], alpha=0.2, linewidth=0)
+        axes.plot(depths, values.mean(1), color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind], label=name)
+    if pointed is not None:
+        axes.plot(depth, np.mean(pointed), marker="o", markersize=13, markerfacecolor="none", color=TEXT)
+    axes.axhline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("guessing", (1, 0.1), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="center left")
+    ends = "; ".join(
+        f"{name} from {np.mean(next(iter(v.values()))):.2f} at {next(iter(v))} to {np.mean(list(v.values())[-1]):.2f} "
+        f"at {list(v)[-1]} layers"
+        for name, v in accuracy.items()
+    )
+    at = (
+        ""
+        if pointed is None
+        else f" Pointed at: {activation} with {depth} layers, {min(pointed):.2f} to {max(pointed):.2f}."
+    )
+    figure.set_label(f"Mean test accuracy against depth: {ends}. The band is the range over seeds.{at}")
+    return figure
+
+
+@_styled
+def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figure:
+    """The loss met on a straight walk down the gradient.
+
+    Args:
+        distance: shape (points,), length of the walk relative to the norm of all weights.
+        losses: regime ("vanishing", "healthy", "exploding") -> the loss at each point, in nats.
+    """
+    figure, axes = _axes("The same walk in three networks", "length of the walk / norm of the weights", "loss (nats)")
+    parts = []
+    for kind, loss in losses.items():
+        values = np.asarray(loss, dtype=float)
+        axes.plot(distance, values, color=PALETTE[kind], linestyle=DASHES[kind], label=kind)
+        parts.append(f"{kind} from {values[0]:.2f} to a lowest {values.min():.2f} and a last {values[-1]:.2f}")
+    axes.set_yscale("log")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.legend(loc="best")
+    figure.set_label(f"Loss along the straight line against the gradient: {'; '.join(parts)}.")
+    return figure

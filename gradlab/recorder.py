@@ -1,0 +1,290 @@
+"""Watch any ``nn.Module`` while it trains: norms per layer and step, and what the activations do.
+
+The recorder only reads. It draws no random number and writes to no tensor of the training, so a watched run ends
+in the same weights, bit for bit, as an unwatched one.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+# A unit is saturated for one example where its activation's slope is below this share of the largest slope it has.
+SATURATED_BELOW = 0.05
+
+# The slope from the output, relative to its maximum. Reading the output spares a second evaluation of the function.
+_RELATIVE_SLOPE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
+    nn.Tanh: lambda output: 1 - output**2,
+    nn.Sigmoid: lambda output: 4 * output * (1 - output),
+}
+_CAN_DIE = (nn.ReLU, nn.ReLU6)
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a recorder saw. Arrays are float64, one row a recorded step; a value that does not exist is NaN.
+
+    Attributes:
+        layers: names of the L modules that own parameters, in the order the model defines them.
+        activations: names of the A activation modules that are watched.
+        step: shape (S,), the training step of each row, counted from 1.
+        gradient_norm, weight_norm, update_norm: shape (S, L), Euclidean norms over all parameters of a layer. The
+            update is what the optimiser really changed, so with Adam it is not the gradient times the learning rate.
+        output_rms: shape (S, L), root mean square of a layer's output (for a linear layer: the pre-activations).
+        output_gradient_norm: shape (S, L), Euclidean norm of the loss gradient at that output, over the batch.
+        saturation: shape (S, A), share of outputs whose slope is below 5 % of the activation's largest slope.
+        dead: shape (S, A), share of units that are exactly 0 for every example of the step (ReLU only).
+    """
+
+    layers: tuple[str, ...]
+    activations: tuple[str, ...]
+    step: np.ndarray
+    gradient_norm: np.ndarray
+    weight_norm: np.ndarray
+    update_norm: np.ndarray
+    output_rms: np.ndarray
+    output_gradient_norm: np.ndarray
+    saturation: np.ndarray
+    dead: np.ndarray
+
+    @property
+    def update_ratio(self) -> np.ndarray:
+        """Shape (S, L): update norm over weight norm, dimensionless; around 1e-3 is common in healthy training."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.update_norm / self.weight_norm
+
+
+class _Pending:
+    """What one step has gathered so far: sums over the forward and backward passes that belong to it."""
+
+    def __init__(self) -> None:
+        self.square_sum: dict[int, Tensor] = {}
+        self.count: dict[int, int] = {}
+        self.gradient_square_sum: dict[int, Tensor] = {}
+        self.saturated: dict[int, Tensor] = {}
+        self.outputs: dict[int, int] = {}
+        self.alive: dict[int, Tensor] = {}
+
+
+def _norm(tensors: list[Tensor]) -> Tensor:
+    """Euclidean norm of all entries together, summed in float64: the square of a float32 1e-30 would be 0."""
+    if not tensors:
+        return torch.tensor(math.nan, dtype=torch.float64)
+    return torch.linalg.vector_norm(
+        torch.stack([torch.linalg.vector_norm(t.detach(), dtype=torch.float64) for t in tensors])
+    )
+
+
+class Recorder:
+    """Context manager that records every ``every``-th optimiser step of ``model``, whoever runs the loop::
+
+        with Recorder(model) as recorder:
+            for x, y in batches:
+                optimizer.zero_grad()
+                cross_entropy(model(x), y).backward()
+                optimizer.step()
+        recorder.record.gradient_norm        # (steps, layers)
+
+    It listens to the optimisers that hold the model's parameters and to the model's forward passes with gradients
+    on. All its hooks are gone when the block ends, by an exception too; what was recorded until then stays.
+
+    Args:
+        model: any module with at least one parameter.
+        activations: also watch layer outputs and activation modules (tanh and sigmoid: saturation; ReLU: dead units).
+        every: record one step in ``every``, the first included.
+    Raises:
+        TypeError: if ``model`` is no ``nn.Module`` or ``every`` no integer.
+        ValueError: if the model has no parameters, ``every`` is below 1, or a recorder is entered twice.
+    """
+
+    def __init__(self, model: nn.Module, *, activations: bool = True, every: int = 1):
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"Recorder needs a torch.nn.Module, got {type(model).__name__}")
+        if isinstance(every, bool) or not isinstance(every, int):
+            raise TypeError(f"every must be an integer, got {every!r}")
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        named = list(model.named_modules())
+        layers = [(name, module) for name, module in named if next(module.parameters(recurse=False), None) is not None]
+        if not layers:
+            raise ValueError(f"{type(model).__name__} has no parameters, so there is no gradient to record")
+        self.model = model
+        self.every = every
+        self._layers = [(name or type(module).__name__, module) for name, module in layers]
+        self._parameters = [list(module.parameters(recurse=False)) for _, module in layers]
+        self._ids = {id(p) for group in self._parameters for p in group}
+        watched = (*_RELATIVE_SLOPE, *_CAN_DIE)
+        self._activations = [(name, module) for name, module in named if activations and isinstance(module, watched)]
+        self._watch_outputs = activations
+        self._rows: list[dict[str, Tensor]] = []
+        self._steps: list[int] = []
+        self._handles: list = []
+        self._step = 0
+        self._before: list[list[Tensor]] | None = None
+        self._pending = _Pending()
+
+    def __enter__(self) -> "Recorder":
+        if self._handles:
+            raise ValueError("this Recorder is already recording; leave its with-block before entering it again")
+        self._pending = _Pending()
+        self._handles.append(register_optimizer_step_pre_hook(self._before_step))
+        self._handles.append(register_optimizer_step_post_hook(self._after_step))
+        if self._watch_outputs:
+            for index, (_, module) in enumerate(self._layers):
+                self._handles.append(module.register_forward_hook(self._output_hook(index)))
+        for index, (_, module) in enumerate(self._activations):
+            self._handles.append(module.register_forward_hook(self._activation_hook(index)))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._before = None
+
+    @property
+    def record(self) -> Record:
+        """Everything recorded so far, as arrays."""
+
+        def column(name: str, width: int) -> np.ndarray:
+            if not self._rows:
+                return np.empty((0, width))
+            return torch.stack([row[name].double().cpu() for row in self._rows]).numpy()
+
+        n, a = len(self._layers), len(self._activations)
+        return Record(
+            layers=tuple(name for name, _ in self._layers),
+            activations=tuple(name for name, _ in self._activations),
+            step=np.array(self._steps, dtype=np.int64),
+            **{
+                name: column(name, n)
+                for name in ("gradient_norm", "weight_norm", "update_norm", "output_rms", "output_gradient_norm")
+            },
+            **{name: column(name, a) for name in ("saturation", "dead")},
+        )
+
+    def capture(self) -> None:
+        """Record the gradients as they stand after ``backward``, without an optimiser; the update is NaN."""
+        self._step += 1
+        self._write(update_norm=torch.full((len(self._layers),), math.nan, dtype=torch.float64))
+
+    # --- what the hooks do -------------------------------------------------------------------------------------
+
+    def _due(self) -> bool:
+        """Whether the step that is being prepared is one to record."""
+        return self._step % self.every == 0
+
+    def _output_hook(self, index: int) -> Callable:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if not (self._due() and torch.is_grad_enabled() and isinstance(output, Tensor)):
+                return
+            pending = self._pending
+            square = torch.linalg.vector_norm(output.detach(), dtype=torch.float64) ** 2
+            pending.square_sum[index] = pending.square_sum.get(index, 0) + square
+            pending.count[index] = pending.count.get(index, 0) + output.numel()
+            if output.requires_grad:
+
+                def gradient_hook(gradient: Tensor) -> None:
+                    square = torch.linalg.vector_norm(gradient.detach(), dtype=torch.float64) ** 2
+                    pending.gradient_square_sum[index] = pending.gradient_square_sum.get(index, 0) + square
+
+                output.register_hook(gradient_hook)
+
+        return hook
+
+    def _activation_hook(self, index: int) -> Callable:
+        def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
+            if not (self._due() and torch.is_grad_enabled()):
+                return
+            pending, output = self._pending, output.detach()
+            if isinstance(module, _CAN_DIE):
+                alive = (output != 0).reshape(-1, output.shape[-1]).any(0) if output.dim() else output != 0
+                pending.alive[index] = pending.alive[index] | alive if index in pending.alive else alive
+            else:
+                saturated = (_RELATIVE_SLOPE[type(module)](output) < SATURATED_BELOW).sum()
+                pending.saturated[index] = pending.saturated.get(index, 0) + saturated
+                pending.outputs[index] = pending.outputs.get(index, 0) + output.numel()
+
+        return hook
+
+    def _holds_our_parameters(self, optimizer: torch.optim.Optimizer) -> bool:
+        return any(id(p) in self._ids for group in optimizer.param_groups for p in group["params"])
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if self._due() and self._holds_our_parameters(optimizer):
+            self._before = [[p.detach().clone() for p in group] for group in self._parameters]
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if not self._holds_our_parameters(optimizer):
+            return
+        self._step += 1
+        if self._before is not None:
+            pairs = zip(self._parameters, self._before, strict=True)
+            updates = [_norm([p.detach() - b for p, b in zip(now, then, strict=True)]) for now, then in pairs]
+            self._before = None
+            self._write(update_norm=torch.stack(updates))
+
+    def _write(self, update_norm: Tensor) -> None:
+        pending, self._pending = self._pending, _Pending()
+        nan = torch.tensor(math.nan, dtype=torch.float64)
+        layers, activations = range(len(self._layers)), range(len(self._activations))
+
+        def gather(values: dict[int, Tensor], indices: range, finish: Callable[[int, Tensor], Tensor]) -> Tensor:
+            found = [finish(i, values[i]).double() if i in values else nan for i in indices]
+            return torch.stack(found) if found else torch.empty(0, dtype=torch.float64)
+
+        self._steps.append(self._step)
+        self._rows.append(
+            {
+                "gradient_norm": torch.stack(
+                    [_norm([p.grad for p in group if p.grad is not None]) for group in self._parameters]
+                ),
+                "weight_norm": torch.stack([_norm(list(group)) for group in self._parameters]),
+                "update_norm": update_norm,
+                "output_rms": gather(
+                    pending.square_sum, layers, lambda i, total: torch.sqrt(total / max(pending.count[i], 1))
+                ),
+                "output_gradient_norm": gather(pending.gradient_square_sum, layers, lambda i, total: torch.sqrt(total)),
+                "saturation": gather(
+                    pending.saturated, activations, lambda i, total: total / max(pending.outputs[i], 1)
+                ),
+                "dead": gather(pending.alive, activations, lambda i, alive: 1 - alive.double().mean()),
+            }
+        )
+
+
+def probe(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    loss_function: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+) -> Record:
+    """One forward and one backward pass, recorded; no weight moves and the model's ``.grad`` stay as they were.
+
+    Args:
+        model: any module with parameters.
+        inputs: what the model takes, first dimension the batch.
+        targets: what ``loss_function(model(inputs), targets)`` takes.
+    Returns:
+        A ``Record`` with one step. Its update norms are NaN.
+    Raises:
+        ValueError: if the batch is empty.
+    """
+    if len(inputs) == 0:
+        raise ValueError("probe needs at least one example, got an empty batch")
+    kept = [(p, p.grad) for p in model.parameters()]
+    with Recorder(model) as recorder:
+        try:
+            for p, _ in kept:
+                p.grad = None
+            loss_function(model(inputs), targets).backward()
+            recorder.capture()
+        finally:
+            for p, gradient in kept:
+                p.grad = gradient
+    return recorder.record

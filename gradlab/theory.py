@@ -1,0 +1,238 @@
+"""What mean-field theory predicts about signals and gradients, before any network is built.
+
+Nothing here knows a network: every number comes from a closed form or from a Gaussian integral, so that a
+prediction can never be computed from the measurement it is compared with.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from numpy.polynomial.legendre import leggauss
+from scipy.optimize import brentq
+from torch import Tensor
+
+Activation = str | Callable[[Tensor], Tensor]
+
+
+def _sigmoid_slope(z: Tensor) -> Tensor:
+    s = torch.sigmoid(z)
+    return s * (1 - s)
+
+
+# name -> (the function, its derivative in closed form). The derivative of ReLU at 0 is 0 by convention, as in torch.
+_CLOSED_FORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "linear": (lambda z: z, torch.ones_like),
+    "relu": (torch.relu, lambda z: (z > 0).to(z.dtype)),
+    "tanh": (torch.tanh, lambda z: 1 - torch.tanh(z) ** 2),
+    "sigmoid": (torch.sigmoid, _sigmoid_slope),
+}
+
+ACTIVATIONS = tuple(_CLOSED_FORMS)
+
+
+def activation_function(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """The function phi behind a name, or the callable itself.
+
+    Args:
+        activation: one of ``ACTIVATIONS``, or a smooth callable that maps a tensor to a tensor of the same shape,
+            element by element.
+    Raises:
+        ValueError: for an unknown name.
+        TypeError: for something that is neither a name nor a callable.
+    """
+    if callable(activation):
+        return activation
+    if not isinstance(activation, str):
+        raise TypeError(f"activation must be a name or a callable, got {activation!r}")
+    if activation not in _CLOSED_FORMS:
+        raise ValueError(f"unknown activation {activation!r}; known: {', '.join(ACTIVATIONS)}, or any smooth callable")
+    return _CLOSED_FORMS[activation][0]
+
+
+def slope(activation: Activation, z: Tensor) -> Tensor:
+    """The derivative phi'(z), element by element.
+
+    Args:
+        activation: a name (closed form) or a callable (differentiated by autograd).
+        z: pre-activations, any shape, floating point.
+    Returns:
+        A tensor of the shape of ``z``.
+    Raises:
+        ValueError: for an unknown name, or a callable that is not element-wise (its output has another shape).
+    """
+    phi = activation_function(activation)
+    if isinstance(activation, str):
+        return _CLOSED_FORMS[activation][1](z)
+    with torch.enable_grad():
+        z = z.detach().clone().requires_grad_()
+        value = phi(z)
+        if not isinstance(value, Tensor) or value.shape != z.shape:
+            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"an activation must return a tensor of its input's shape {tuple(z.shape)}, got {got}")
+        return torch.autograd.grad(value.sum(), z)[0]
+
+
+def _quadrature() -> tuple[Tensor, Tensor]:
+    """Nodes and weights of E[f(z)], z ~ N(0, 1).
+
+    Gauss-Legendre on panels that shrink geometrically towards 0: a kink at 0 falls on a panel's edge, and a
+    transition as narrow as 1e-6 (a sigmoid of a very wide Gaussian) is still resolved. Gauss-Hermite does neither.
+    """
+    edges = 12.0 * 2.0 ** torch.arange(-24, 1, dtype=torch.float64)
+    lower = torch.cat([torch.zeros(1, dtype=torch.float64), edges[:-1]])
+    x, w = (torch.from_numpy(a) for a in leggauss(24))
+    half = ((edges - lower) / 2)[:, None]
+    nodes = (((edges + lower) / 2)[:, None] + half * x).flatten()
+    weights = (half * w).flatten() * torch.exp(-(nodes**2) / 2) / math.sqrt(2 * math.pi)
+    return torch.cat([-nodes, nodes]), torch.cat([weights, weights])
+
+
+_NODES, _WEIGHTS = _quadrature()
+
+
+def _require(name: str, value: float, minimum: float = 0.0, strict: bool = False) -> float:
+    """``value`` as a float, or an error that names it: finite, and at least (strict: above) ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value) or value < minimum or (strict and value == minimum):
+        bound = "above" if strict else "at least"
+        raise ValueError(f"{name} must be finite and {bound} {minimum:g}, got {value!r}")
+    return float(value)
+
+
+def gaussian_expectation(function: Callable[[Tensor], Tensor], variance: float = 1.0) -> float:
+    """E[f(z)] for z ~ N(0, variance), by quadrature in double precision.
+
+    Args:
+        function: maps a float64 tensor of nodes to a tensor of the same shape; smooth except possibly at 0.
+        variance: of z, dimensionless, at least 0.
+    Raises:
+        ValueError: for a negative or non-finite variance.
+    """
+    variance = _require("variance", variance)
+    return float((_WEIGHTS * function(_NODES * math.sqrt(variance))).sum())
+
+
+def variance_map(activation: Activation, weight_std: float, variance: float = 1.0, *, bias_std: float = 0.0) -> float:
+    """Variance of the next layer's pre-activations, from this layer's.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        weight_std: sigma_w, the standard deviation of W * sqrt(fan_in), dimensionless.
+        variance: second moment of the pre-activations entering the layer.
+        bias_std: sigma_b, standard deviation of the biases.
+    Returns:
+        sigma_w^2 * E[phi(z)^2] + sigma_b^2 with z ~ N(0, variance).
+    Raises:
+        ValueError: for an unknown activation, or a negative or non-finite argument.
+    Source: Poole et al. 2016, eq. 3.
+    """
+    weight_std, bias_std = _require("weight_std", weight_std), _require("bias_std", bias_std)
+    phi = activation_function(activation)
+    return weight_std**2 * gaussian_expectation(lambda z: phi(z) ** 2, variance) + bias_std**2
+
+
+def chi(activation: Activation, weight_std: float, variance: float = 1.0) -> float:
+    """Factor by which one layer multiplies the squared gradient, going backward.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        weight_std: sigma_w, the standard deviation of W * sqrt(fan_in), dimensionless.
+        variance: second moment of the pre-activations entering the layer.
+    Returns:
+        sigma_w^2 * E[phi'(z)^2] with z ~ N(0, variance); 1 keeps gradients, below 1 vanishes, above 1 explodes.
+    Raises:
+        ValueError: for an unknown activation, or a negative or non-finite argument.
+    Source: Schoenholz et al. 2017, eq. 5.
+    """
+    weight_std = _require("weight_std", weight_std)
+    activation_function(activation)
+    return weight_std**2 * gaussian_expectation(lambda z: slope(activation, z) ** 2, variance)
+
+
+def fixed_point(activation: Activation, weight_std: float, variance: float = 1.0, *, bias_std: float = 0.0) -> float:
+    """The variance that pre-activations settle at in a very deep network.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        weight_std: sigma_w.
+        variance: where the network starts; matters only where several fixed points exist (ReLU at sqrt 2 keeps
+            whatever it is given).
+        bias_std: sigma_b.
+    Returns:
+        q with q = variance_map(q); 0.0 if the signal dies out, ``math.inf`` if it grows without bound.
+    Raises:
+        ValueError: for an unknown activation, or a negative or non-finite argument.
+    Source: Poole et al. 2016, section 3.
+    """
+    variance = _require("variance", variance, strict=True)
+
+    def drift(log_q: float) -> float:
+        q = math.exp(log_q)
+        return variance_map(activation, weight_std, q, bias_std=bias_std) / q - 1
+
+    start, step = math.log(variance), 0.25
+    here = drift(start)
+    if abs(here) < 1e-9:
+        return variance
+    direction = step if here > 0 else -step
+    log_q = start
+    while -25 < log_q - start < 60:  # below 1e-11 of the start drift is rounding; e^60 is far above any signal
+        if (drift(log_q + direction) > 0) != (here > 0):
+            return math.exp(brentq(drift, min(log_q, log_q + direction), max(log_q, log_q + direction), xtol=1e-12))
+        log_q += direction
+    return math.inf if here > 0 else 0.0
+
+
+def gradient_profile(
+    activation: Activation,
+    depth: int,
+    weight_std: float,
+    input_variance: float = 1.0,
+    *,
+    bias_std: float = 0.0,
+) -> Tensor:
+    """Predicted gradient norm at each layer's pre-activations, relative to the last hidden layer.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        depth: number of hidden layers, at least 1.
+        weight_std: sigma_w, the same in every layer.
+        input_variance: mean square of the network's inputs.
+        bias_std: sigma_b, the same in every layer.
+    Returns:
+        float64 tensor of shape (depth,): entry l - 1 is the root of the product of chi over layers l .. depth - 1,
+        so the last entry is 1. Layers are assumed wide and of equal width.
+    Raises:
+        ValueError: for an unknown activation, a depth below 1, or a negative or non-finite argument.
+    Source: Schoenholz et al. 2017, section 4.
+    """
+    if isinstance(depth, bool) or not isinstance(depth, int):
+        raise TypeError(f"depth must be an integer, got {depth!r}")
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    weight_std = _require("weight_std", weight_std)
+    variance = weight_std**2 * _require("input_variance", input_variance) + _require("bias_std", bias_std) ** 2
+    log_factors = []
+    for _ in range(depth - 1):
+        factor = chi(activation, weight_std, variance)
+        log_factors.append(math.log(factor) / 2 if factor > 0 else -math.inf)
+        variance = variance_map(activation, weight_std, variance, bias_std=bias_std)
+    log_norm = torch.tensor([*log_factors, 0.0], dtype=torch.float64)
+    return torch.exp(log_norm.flip(0).cumsum(0).flip(0))
+
+
+def stability_limit(curvature: float) -> float:
+    """The learning rate above which gradient descent on a quadratic diverges.
+
+    Args:
+        curvature: largest second derivative of the loss (largest eigenvalue of the Hessian), above 0. Its unit is
+            loss per squared unit of weight.
+    Returns:
+        2 / curvature. Below it the error shrinks by abs(1 - lr * curvature) a step; at it, it oscillates for ever.
+    Raises:
+        ValueError: for a curvature that is not positive and finite.
+    Source: LeCun et al. 1998, section 5.
+    """
+    return 2 / _require("curvature", curvature, strict=True)
