@@ -12,7 +12,7 @@ _WEIGHT_STD = {
     "xavier": lambda fan_in, fan_out: math.sqrt(2 * fan_in / (fan_in + fan_out)),
     "he": lambda fan_in, fan_out: math.sqrt(2),
     "lecun": lambda fan_in, fan_out: 1.0,
-    "orthogonal": lambda fan_in, fan_out: 1.0 if fan_out >= fan_in else math.sqrt(fan_out / fan_in),
+    "orthogonal": lambda fan_in, fan_out: min(1.0, math.sqrt(fan_in / fan_out)),
 }
 
 INITIALIZERS = tuple(_WEIGHT_STD)

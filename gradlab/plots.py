@@ -284,8 +284,8 @@ def gradient_flow(record: Record, row: int = -1) -> Figure:
     _few_decades(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.set_label(
-        f"Norm of the weight gradient of {len(norms)} layers at step {record.step[row]}, logarithmic: {norms[0]:.2g} in "
-        f"the first ({record.layers[0]}) and {norms[-1]:.2g} in the last ({record.layers[-1]})."
+        f"Norm of the weight gradient of {len(norms)} layers at step {record.step[row]}, logarithmic: {norms[0]:.2g} "
+        f"in the first ({record.layers[0]}) and {norms[-1]:.2g} in the last ({record.layers[-1]})."
     )
     return figure
 
@@ -391,20 +391,23 @@ def accuracy_by_depth(
 
 @_styled
 def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figure:
-    """The loss met on a straight walk down the gradient.
+    """The loss met when one layer's weights walk along their own gradient, in networks of different regimes.
 
     Args:
-        distance: shape (points,), length of the walk relative to the norm of all weights.
+        distance: shape (points,), length of the walk relative to the norm of the weights; above 0 is downhill.
         losses: regime ("vanishing", "healthy", "exploding") -> the loss at each point, in nats.
     """
-    figure, axes = _axes("The same walk in three networks", "length of the walk / norm of the weights", "loss (nats)")
+    figure, axes = _axes(
+        "What the first layer sees of the loss", "distance walked / norm of its weights", "loss (nats)"
+    )
     parts = []
     for kind, loss in losses.items():
         values = np.asarray(loss, dtype=float)
         axes.plot(distance, values, color=PALETTE[kind], linestyle=DASHES[kind], label=kind)
-        parts.append(f"{kind} from {values[0]:.2f} to a lowest {values.min():.2f} and a last {values[-1]:.2f}")
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.legend(loc="best")
-    figure.set_label(f"Loss along the straight line against the gradient: {'; '.join(parts)}.")
+        parts.append(f"{kind}, between {values.min():.2f} and {values.max():.2f}")
+    axes.axvline(0, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("start", (0, 0), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points")
+    axes.set_ylim(0, None)
+    axes.legend(loc="upper right")
+    figure.set_label(f"Loss as the first layer's weights walk along their gradient: {'; '.join(parts)}.")
     return figure

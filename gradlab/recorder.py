@@ -25,6 +25,16 @@ _RELATIVE_SLOPE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
 _CAN_DIE = (nn.ReLU, nn.ReLU6)
 
 
+def _relative_slope(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    return next(slope for kind, slope in _RELATIVE_SLOPE.items() if isinstance(module, kind))
+
+
+def _units_alive(output: Tensor) -> Tensor:
+    """Which units are not 0 for some example: channels of images (batch, channels, ...), else the last dimension."""
+    units = 1 if output.dim() > 3 else output.dim() - 1
+    return (output != 0).movedim(units, 0).flatten(1).any(1) if output.dim() > 1 else output != 0
+
+
 @dataclass(frozen=True, eq=False)
 class Record:
     """What a recorder saw. Arrays are float64, one row a recorded step; a value that does not exist is NaN.
@@ -38,7 +48,8 @@ class Record:
         output_rms: shape (S, L), root mean square of a layer's output (for a linear layer: the pre-activations).
         output_gradient_norm: shape (S, L), Euclidean norm of the loss gradient at that output, over the batch.
         saturation: shape (S, A), share of outputs whose slope is below 5 % of the activation's largest slope.
-        dead: shape (S, A), share of units that are exactly 0 for every example of the step (ReLU only).
+        dead: shape (S, A), share of units that are exactly 0 for every example of the step (ReLU only). The units
+            of an image (batch, channels, height, width) are its channels, otherwise those of the last dimension.
     """
 
     layers: tuple[str, ...]
@@ -75,9 +86,9 @@ def _norm(tensors: list[Tensor]) -> Tensor:
     """Euclidean norm of all entries together, summed in float64: the square of a float32 1e-30 would be 0."""
     if not tensors:
         return torch.tensor(math.nan, dtype=torch.float64)
-    return torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(t.detach(), dtype=torch.float64) for t in tensors])
-    )
+    # an embedding's gradient may be sparse: what it does not store is 0
+    dense = (t.detach().coalesce().values() if t.is_sparse else t.detach() for t in tensors)
+    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t, dtype=torch.float64) for t in dense]))
 
 
 class Recorder:
@@ -138,7 +149,7 @@ class Recorder:
             for index, (_, module) in enumerate(self._layers):
                 self._handles.append(module.register_forward_hook(self._output_hook(index)))
         for index, (_, module) in enumerate(self._activations):
-            self._handles.append(module.register_forward_hook(self._activation_hook(index)))
+            self._handles.append(module.register_forward_hook(self._activation_hook(index, module)))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -169,9 +180,11 @@ class Recorder:
         )
 
     def capture(self) -> None:
-        """Record the gradients as they stand after ``backward``, without an optimiser; the update is NaN."""
+        """Count one step that has no optimiser, and record the gradients as they stand; its update is NaN."""
+        due = self._due()
         self._step += 1
-        self._write(update_norm=torch.full((len(self._layers),), math.nan, dtype=torch.float64))
+        if due:
+            self._write(update_norm=torch.full((len(self._layers),), math.nan, dtype=torch.float64))
 
     # --- what the hooks do -------------------------------------------------------------------------------------
 
@@ -197,16 +210,18 @@ class Recorder:
 
         return hook
 
-    def _activation_hook(self, index: int) -> Callable:
+    def _activation_hook(self, index: int, watched: nn.Module) -> Callable:
+        relative_slope = None if isinstance(watched, _CAN_DIE) else _relative_slope(watched)
+
         def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
             if not (self._due() and torch.is_grad_enabled()):
                 return
             pending, output = self._pending, output.detach()
-            if isinstance(module, _CAN_DIE):
-                alive = (output != 0).reshape(-1, output.shape[-1]).any(0) if output.dim() else output != 0
+            if relative_slope is None:
+                alive = _units_alive(output)
                 pending.alive[index] = pending.alive[index] | alive if index in pending.alive else alive
             else:
-                saturated = (_RELATIVE_SLOPE[type(module)](output) < SATURATED_BELOW).sum()
+                saturated = (relative_slope(output) < SATURATED_BELOW).sum().double()
                 pending.saturated[index] = pending.saturated.get(index, 0) + saturated
                 pending.outputs[index] = pending.outputs.get(index, 0) + output.numel()
 
@@ -264,7 +279,9 @@ def probe(
     targets: Tensor,
     loss_function: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> Record:
-    """One forward and one backward pass, recorded; no weight moves and the model's ``.grad`` stay as they were.
+    """One forward and one backward pass, recorded, without a trace.
+
+    Weights, their ``.grad``, the statistics of a batch normalisation and the random generator stay as they were.
 
     Args:
         model: any module with parameters.
@@ -273,18 +290,25 @@ def probe(
     Returns:
         A ``Record`` with one step. Its update norms are NaN.
     Raises:
-        ValueError: if the batch is empty.
+        TypeError: if ``model`` is no ``nn.Module``.
+        ValueError: if the batch is empty, or the model has no parameters.
     """
+    recorder = Recorder(model)  # refuses what has no gradient
     if len(inputs) == 0:
         raise ValueError("probe needs at least one example, got an empty batch")
-    kept = [(p, p.grad) for p in model.parameters()]
-    with Recorder(model) as recorder:
+    gradients = [(p, p.grad) for p in model.parameters()]
+    buffers = [(b, b.clone()) for b in model.buffers()]
+    gpus = list({p.device for p, _ in gradients if p.is_cuda})
+    with recorder, torch.random.fork_rng(devices=gpus):
         try:
-            for p, _ in kept:
+            for p, _ in gradients:
                 p.grad = None
             loss_function(model(inputs), targets).backward()
             recorder.capture()
         finally:
-            for p, gradient in kept:
+            for p, gradient in gradients:
                 p.grad = gradient
+            with torch.no_grad():
+                for b, before in buffers:
+                    b.copy_(before)
     return recorder.record

@@ -218,7 +218,9 @@ def gradient_profile(
     for _ in range(depth - 1):
         factor = chi(activation, weight_std, variance)
         log_factors.append(math.log(factor) / 2 if factor > 0 else -math.inf)
-        variance = variance_map(activation, weight_std, variance, bias_std=bias_std)
+        following = variance_map(activation, weight_std, variance, bias_std=bias_std)
+        # A signal that leaves the range of float64 has reached its limit: chi no longer depends on its size.
+        variance = min(max(following, 1e-300), 1e300) if variance > 0 else following
     log_norm = torch.tensor([*log_factors, 0.0], dtype=torch.float64)
     return torch.exp(log_norm.flip(0).cumsum(0).flip(0))
 

@@ -1,0 +1,620 @@
+"""Every statement of the source document, measured: one function per claim.
+
+A claim is stated, then tested as stated. Where that does not hold, the corrected statement is tested too. The verdict
+is computed from those measurements; nothing here says in advance what it should be.
+"""
+
+import functools
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import NamedTuple
+
+import joblib
+import numpy as np
+import torch
+from torch import Tensor
+
+from gradlab import theory
+from gradlab.data import digits
+from gradlab.initializers import Initializer, weight_std
+from gradlab.models import MLP
+from gradlab.recorder import SATURATED_BELOW, Record, Recorder, probe
+from gradlab.training import fit
+
+SEEDS = range(20)
+
+HOLDS, CONDITION, FAILS = "holds", "holds with a condition", "does not hold"
+
+# Training runs are kept between processes where this folder is set; the book's build names it after the code's hash.
+_memory = joblib.Memory(os.environ.get("GRADLAB_CACHE"), verbose=0)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One measured number.
+
+    Attributes:
+        what: its name and unit.
+        measured: one value per seed, or a single value where nothing is random.
+        expected: what theory or the claim asks for, in words.
+        holds: whether every value meets it.
+    """
+
+    what: str
+    measured: tuple[float, ...]
+    expected: str
+    holds: bool
+
+    @property
+    def summary(self) -> str:
+        """The mean and the range over seeds, in three digits; a geometric mean where values span decades."""
+        values = np.array(self.measured)
+        if len(values) == 1:
+            return f"{values[0]:.3g}"
+        wide = values.min() > 0 and values.max() / values.min() > 10
+        mean = math.exp(np.log(values).mean()) if wide else values.mean()
+        return f"{mean:.3g} ({values.min():.3g} to {values.max():.3g})"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim with its measurements.
+
+    Attributes:
+        id: S1, S2, ... in the order of the source document.
+        statement: what it states, in short.
+        as_stated: measurements of the statement as it stands.
+        correction: the statement that is true instead, if the claim does not hold as it stands.
+        corrected: measurements of that correction.
+    """
+
+    id: str
+    statement: str
+    as_stated: tuple[Quantity, ...]
+    correction: str | None = None
+    corrected: tuple[Quantity, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """``HOLDS``, ``CONDITION`` or ``FAILS``, from the measurements alone."""
+        if all(quantity.holds for quantity in self.as_stated):
+            return HOLDS
+        if self.correction and all(quantity.holds for quantity in self.corrected):
+            return CONDITION
+        return FAILS
+
+    def _repr_html_(self) -> str:
+        """The claim as the audit page shows it: statement, verdict, correction and every number."""
+        rows = "".join(
+            f"<tr><td>{escape(q.what)}</td><td>{escape(q.summary)}</td><td>{escape(q.expected)}</td>"
+            f"<td>{'✓ met' if q.holds else '✗ not met'}</td></tr>"
+            for q in (*self.as_stated, *self.corrected)
+        )
+        correction = f"<p><strong>What is true:</strong> {escape(self.correction)}</p>" if self.correction else ""
+        return (
+            f"<p><strong>As stated:</strong> {escape(self.statement)}</p>"
+            f'<p><strong>Verdict:</strong> <span class="gradlab-verdict">{self.verdict}</span></p>{correction}'
+            '<div class="gradlab-table"><table><thead><tr><th>quantity</th><th>measured, mean (range)</th>'
+            f"<th>asked for</th><th></th></tr></thead><tbody>{rows}</tbody></table></div>"
+        )
+
+
+_CLAIMS: dict[str, Callable[[], Finding]] = {}
+
+
+def _claim(id: str) -> Callable:
+    def register(function: Callable[[], Finding]) -> Callable[[], Finding]:
+        _CLAIMS[id] = function
+        return function
+
+    return register
+
+
+def claims() -> tuple[str, ...]:
+    """The ids of all claims measured so far, in the order of the source document."""
+    return tuple(_CLAIMS)
+
+
+@functools.cache
+def finding(id: str) -> Finding:
+    """Measure one claim; the second time in one process it is remembered.
+
+    Raises:
+        ValueError: for an unknown id.
+    """
+    if id not in _CLAIMS:
+        raise ValueError(f"unknown claim {id!r}; measured are {', '.join(_CLAIMS)}")
+    return _CLAIMS[id]()
+
+
+class _Overview:
+    """All claims and their verdicts, as a table that links to each claim's own section."""
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><td><a href="#claim-{id.lower()}">{id}</a></td><td>{escape(finding(id).statement)}</td>'
+            f"<td>{finding(id).verdict}</td></tr>"
+            for id in _CLAIMS
+        )
+        head = "<thead><tr><th>id</th><th>statement, in short</th><th>verdict</th></tr></thead>"
+        return f'<div class="gradlab-table"><table>{head}<tbody>{rows}</tbody></table></div>'
+
+
+def overview() -> _Overview:
+    """Every claim with its verdict, to be shown in a notebook."""
+    return _Overview()
+
+
+# --- the measurements the claims share -------------------------------------------------------------------------------
+
+
+class Run(NamedTuple):
+    """What is kept of one training run on the digits.
+
+    Attributes:
+        loss: of every step, in nats.
+        accuracy: on the test images at the end.
+        gradient_norm, update_ratio: shape (steps, layers), float32, as in ``Record``.
+        first_moved: distance the first layer's weights moved in all, relative to their norm at the start.
+        first_norm: norm of the first layer's weights at the end, relative to the start.
+    """
+
+    loss: np.ndarray
+    accuracy: float
+    gradient_norm: np.ndarray
+    update_ratio: np.ndarray
+    first_moved: float
+    first_norm: float
+
+
+@_memory.cache
+def run(
+    depth: int, activation: str, init: Initializer, optimizer: str, learning_rate: float, epochs: int, seed: int
+) -> Run:
+    """Train an ``MLP`` of width 64 on the digits. Starting weights and the order of examples follow ``seed``."""
+    model = MLP(depth, 64, activation, init, seed=seed)
+    before = model[0].weight.detach().double().clone()
+    recorder = Recorder(model, activations=False, every=10)
+    trainer = getattr(torch.optim, optimizer)(model.parameters(), lr=learning_rate)
+    history = fit(model, digits(), trainer, epochs, seed=seed, recorder=recorder, progress=False)
+    after, record = model[0].weight.detach().double(), recorder.record
+    return Run(
+        loss=np.array(history.loss, dtype=np.float32),
+        accuracy=history.test_accuracy[-1],
+        gradient_norm=record.gradient_norm,
+        update_ratio=record.update_ratio,
+        first_moved=float((after - before).norm() / before.norm()),
+        first_norm=float(after.norm() / before.norm()),
+    )
+
+
+DEPTHS = (1, 2, 3, 5, 8, 12, 20)
+
+
+def accuracy_by_depth(
+    activation: str, depths: Sequence[int] = DEPTHS, seeds: Sequence[int] = SEEDS
+) -> dict[int, list[float]]:
+    """Test accuracy per depth, one value a seed. He start, Adam at 3e-3, 10 epochs on the digits: all else equal."""
+    return {
+        depth: [run(depth, activation, "he", "Adam", 3e-3, 10, seed).accuracy for seed in seeds] for depth in depths
+    }
+
+
+def stuck(optimizer: str) -> list[Run]:
+    """20 sigmoid layers with PyTorch's own start, 20 epochs on the digits, one run a seed."""
+    learning_rate = {"SGD": 0.5, "Adam": 1e-2}[optimizer]
+    return [run(20, "sigmoid", "pytorch", optimizer, learning_rate, 20, seed) for seed in SEEDS]
+
+
+def _batch(size: int = 256) -> tuple[Tensor, Tensor]:
+    data = digits()
+    return data.x_train[:size], data.y_train[:size]
+
+
+def probes(
+    depth: int, activation: theory.Activation, init: Initializer, width: int = 256, seeds: Sequence[int] = SEEDS
+) -> list[Record]:
+    """One backward pass of 256 real digits through a fresh network per seed."""
+    return [probe(MLP(depth, width, activation, init, seed=seed), *_batch()) for seed in seeds]
+
+
+def profiles(
+    depth: int, activation: theory.Activation, init: Initializer, width: int = 256, seeds: Sequence[int] = SEEDS
+) -> np.ndarray:
+    """Gradient norm at each hidden layer's pre-activations over the last one's; shape (seeds, depth)."""
+    norms = np.stack([r.output_gradient_norm[0, :depth] for r in probes(depth, activation, init, width, seeds)])
+    return norms / norms[:, -1:]
+
+
+def predicted_profile(depth: int, activation: theory.Activation, init: Initializer, width: int = 256) -> Tensor:
+    """What ``theory`` predicts for ``profiles``, for the same digits."""
+    x = _batch()[0]
+    later, first = weight_std(init, width, width), weight_std(init, x.shape[1], width)
+    # The first layer has another fan-in, and with some initialisers another scale: fold that into its input.
+    variance = float((x**2).mean()) * (first / later) ** 2
+    bias_std = 1 / math.sqrt(3 * width) if init == "pytorch" else 0.0
+    return theory.gradient_profile(activation, depth, later, variance, bias_std=bias_std)
+
+
+def layer_factor(profile: np.ndarray) -> np.ndarray:
+    """Mean factor of the squared gradient per layer, from one or many profiles; shape (...,)."""
+    return profile[..., 0] ** (2 / (profile.shape[-1] - 1))
+
+
+def _all(what: str, values: Sequence[float], expected: str, meets: Callable[[float], bool]) -> Quantity:
+    values = tuple(float(value) for value in values)
+    return Quantity(what, values, expected, all(meets(value) for value in values))
+
+
+def mean_slopes(depth: int, activation: str, init: Initializer, seed: int) -> list[float]:
+    """Mean slope of the activation in each layer of a fresh network, on real digits."""
+    signal, slopes = _batch()[0], []
+    with torch.no_grad():
+        for name, module in MLP(depth, 256, activation, init, seed=seed).named_children():
+            if name.startswith("activation"):
+                slopes.append(float(theory.slope(activation, signal).mean()))
+            signal = module(signal)
+    return slopes
+
+
+# --- the optimisation process; vanishing gradients -------------------------------------------------------------------
+
+
+@_claim("S1")
+def _s1() -> Finding:
+    low, high = profiles(30, "tanh", 0.5), profiles(30, "tanh", 4.0)
+    return Finding(
+        "S1",
+        "Gradient descent can meet vanishing and exploding gradients.",
+        (
+            _all(
+                "first over last gradient norm, 30 tanh layers, σ_w = 0.5", low[:, 0], "below 1e-3", lambda v: v < 1e-3
+            ),
+            _all("the same network at σ_w = 4", high[:, 0], "above 1e3", lambda v: v > 1e3),
+        ),
+    )
+
+
+S2_CASES = (
+    ("sigmoid", 1.0),
+    ("sigmoid", 4.0),
+    ("tanh", 1.0),
+    ("tanh", 5 / 3),
+    ("relu", math.sqrt(2)),
+    ("relu", 1.0),
+    ("linear", 1.0),
+)
+
+
+@_claim("S2")
+def _s2() -> Finding:
+    ends = [mean_slopes(30, "sigmoid", 1.0, seed) for seed in SEEDS]
+    corrected = []
+    for activation, scale in S2_CASES:
+        measured = layer_factor(profiles(30, activation, scale))
+        predicted = float(layer_factor(predicted_profile(30, activation, scale)))
+        # the mean over seeds is compared: a single network of finite width scatters around it
+        near = abs(measured.mean() / predicted - 1) < 0.02
+        corrected.append(
+            Quantity(
+                f"factor of the squared gradient per layer, {activation}, σ_w = {scale:.3g}",
+                tuple(measured),
+                f"{predicted:.4g} ± 2 %",
+                near,
+            )
+        )
+    return Finding(
+        "S2",
+        "Gradients vanish because the slopes of the activations get smaller going backward through the layers.",
+        (
+            _all(
+                "mean slope of the activation in layer 1 over layer 30, sigmoid",
+                [slopes[0] / slopes[-1] for slopes in ends],
+                "below 0.5, if slopes shrink going backward",
+                lambda v: v < 0.5,
+            ),
+        ),
+        "Each layer's slopes are about as large as the next one's. What shrinks is the product of the layers' "
+        "Jacobians: each layer multiplies the squared gradient by chi = σ_w² E[φ′(z)²].",
+        tuple(corrected),
+    )
+
+
+@_claim("S3")
+def _s3() -> Finding:
+    by_depth = {depth: profiles(depth, "sigmoid", 1.0)[:, 0] for depth in (5, 10, 20, 30)}
+    deep = np.log(profiles(30, "sigmoid", 1.0))
+    layers = np.arange(1, 31)
+    slopes = np.array([np.polyfit(layers, row, 1)[0] for row in deep])
+    straightness = [np.corrcoef(layers, row)[0, 1] ** 2 for row in deep]
+    predicted = -math.log(theory.chi("sigmoid", 1.0, theory.fixed_point("sigmoid", 1.0))) / 2
+    return Finding(
+        "S3",
+        "The deeper the network, the worse.",
+        (
+            *(
+                _all(
+                    f"first over last gradient norm, {depth} sigmoid layers",
+                    values,
+                    f"below {bound:.0e}",
+                    lambda v, b=bound: v < b,
+                )
+                for (depth, values), bound in zip(by_depth.items(), (1e-2, 1e-5, 1e-11, 1e-17), strict=True)
+            ),
+            Quantity(
+                "slope of the log gradient norm per layer",
+                tuple(slopes),
+                f"{predicted:.3f} ± 2 %, which is −log(chi)/2",
+                bool(abs(slopes.mean() / predicted - 1) < 0.02),
+            ),
+            _all("how straight that line is (R²)", straightness, "above 0.999", lambda v: v > 0.999),
+        ),
+    )
+
+
+@_claim("S4")
+def _s4() -> Finding:
+    sgd, adam = stuck("SGD"), stuck("Adam")
+    decades = [np.log10(r.gradient_norm[0, :20] / r.gradient_norm[0, 19]) for r in sgd]
+    return Finding(
+        "S4",
+        "Updates become exponentially small; training crawls or halts.",
+        (
+            _all(
+                "decades the weight gradient loses from layer 20 to layer 1, at the start",
+                [-d[0] for d in decades],
+                "above 10",
+                lambda v: v > 10,
+            ),
+            _all(
+                "share of recorded steps that left layer 1 exactly where it was, SGD",
+                [(r.update_ratio[:, 0] == 0).mean() for r in sgd],
+                "above 0.95",
+                lambda v: v > 0.95,
+            ),
+            _all(
+                "median update-to-weight ratio of the read-out in the same runs",
+                [np.median(r.update_ratio[:, -1]) for r in sgd],
+                "above 1e-3",
+                lambda v: v > 1e-3,
+            ),
+            _all(
+                "test accuracy after 20 epochs, SGD",
+                [r.accuracy for r in sgd],
+                "below 0.15 (guessing 0.10)",
+                lambda v: v < 0.15,
+            ),
+            _all("the same with Adam", [r.accuracy for r in adam], "below 0.15 (guessing 0.10)", lambda v: v < 0.15),
+        ),
+    )
+
+
+@_claim("S5")
+def _s5() -> Finding:
+    z = torch.linspace(-15, 15, 30001, dtype=torch.float64).requires_grad_()
+    quantities = []
+    for name, function, top in (("sigmoid", torch.sigmoid, 0.25), ("tanh", torch.tanh, 1.0)):
+        slope = torch.autograd.grad(function(z).sum(), z)[0]
+        quantities += [
+            _all(
+                f"largest slope of {name}, by autograd", [slope.max()], f"{top:g}", lambda v, t=top: abs(v - t) < 1e-12
+            ),
+            _all(f"where {name} is steepest", [z[slope.argmax()].detach()], "0", lambda v: abs(v) < 1e-9),
+            _all(f"smallest slope of {name} on −15 … 15", [slope.min()], "above 0", lambda v: v > 0),
+        ]
+    return Finding(
+        "S5", "The slope of sigmoid lies between 0 and 0.25, that of tanh between 0 and 1.", tuple(quantities)
+    )
+
+
+@_claim("S6")
+def _s6() -> Finding:
+    runs = stuck("SGD")
+    return Finding(
+        "S6",
+        "Weights become very small, so that updated weights resemble the old ones.",
+        (
+            _all(
+                "norm of layer 1 after training over before",
+                [r.first_norm for r in runs],
+                "below 0.5, if weights become small",
+                lambda v: v < 0.5,
+            ),
+        ),
+        "The weights stay as large as they were. It is the updates that become small, and so the weights stay where "
+        "they started.",
+        (
+            _all(
+                "norm of layer 1 after training over before, minus 1",
+                [abs(r.first_norm - 1) for r in runs],
+                "below 1e-6",
+                lambda v: v < 1e-6,
+            ),
+            _all(
+                "distance layer 1 moved, relative to its norm",
+                [r.first_moved for r in runs],
+                "below 1e-6",
+                lambda v: v < 1e-6,
+            ),
+        ),
+    )
+
+
+def first_rounded_to_one(function: Callable[[Tensor], Tensor]) -> float:
+    """The smallest float32 at which ``function`` returns exactly 1, by bisection over the float32 numbers."""
+    low, high = torch.tensor(1.0).view(torch.int32).item(), torch.tensor(64.0).view(torch.int32).item()
+    while high - low > 1:  # positive floats are ordered like the integers with the same bits
+        middle = (low + high) // 2
+        value = torch.tensor(middle, dtype=torch.int32).view(torch.float32)
+        low, high = (low, middle) if function(value) == 1 else (middle, high)
+    return torch.tensor(high, dtype=torch.int32).view(torch.float32).item()
+
+
+@_claim("S7")
+def _s7() -> Finding:
+    wide = torch.tensor(15.0, dtype=torch.float64)
+    return Finding(
+        "S7",
+        "Sigmoid saturates at 0 and 1, tanh at −1 and 1.",
+        (
+            _all(
+                "1 − sigmoid(15) in double precision",
+                [1 - torch.sigmoid(wide)],
+                "above 0, below 1e-6",
+                lambda v: 0 < v < 1e-6,
+            ),
+            _all("sigmoid(−15)", [torch.sigmoid(-wide)], "above 0, below 1e-6", lambda v: 0 < v < 1e-6),
+            _all("1 − tanh(15)", [1 - torch.tanh(wide)], "above 0, below 1e-12", lambda v: 0 < v < 1e-12),
+            _all("1 + tanh(−15)", [1 + torch.tanh(-wide)], "above 0, below 1e-12", lambda v: 0 < v < 1e-12),
+            _all(
+                "float32 input at which sigmoid is rounded to exactly 1",
+                [first_rounded_to_one(torch.sigmoid)],
+                f"{24 * math.log(2):.2f} ± 1, which is 24 log 2",
+                lambda v: abs(v - 24 * math.log(2)) < 1,
+            ),
+            _all(
+                "float32 input at which tanh is rounded to exactly 1",
+                [first_rounded_to_one(torch.tanh)],
+                f"{26 * math.log(2) / 2:.2f} ± 0.5, which is 13 log 2",
+                lambda v: abs(v - 13 * math.log(2)) < 0.5,
+            ),
+        ),
+    )
+
+
+@_claim("S8")
+def _s8() -> Finding:
+    x = _batch()[0]
+    share, slope_there, slope_all = [], [], []
+    for seed in SEEDS:
+        z = MLP(1, 256, "sigmoid", 16.0, seed=seed)[0](x).detach().double()
+        slope = theory.slope("sigmoid", z)
+        saturated = slope < SATURATED_BELOW * 0.25
+        share.append(saturated.double().mean())
+        slope_there.append(slope[saturated].mean() / 0.25)
+        slope_all.append(slope.mean() / 0.25)
+    exact = math.exp(-10) / (1 + math.exp(-10)) ** 2
+    ten = torch.tensor(10.0, dtype=torch.float64, requires_grad=True)
+    measured = torch.autograd.grad(torch.sigmoid(ten), ten)[0]
+    return Finding(
+        "S8",
+        "In saturation the derivative is about zero.",
+        (
+            _all(
+                "slope of sigmoid at 10, by autograd", [measured], f"{exact:.4g}", lambda v: abs(v / exact - 1) < 1e-9
+            ),
+            _all("share of units saturated by digits, sigmoid, σ_w = 16", share, "above 0.5", lambda v: v > 0.5),
+            _all("their mean slope, relative to the largest", slope_there, "below 0.05", lambda v: v < 0.05),
+            _all("mean slope of all units, relative to the largest", slope_all, "below 0.3", lambda v: v < 0.3),
+        ),
+    )
+
+
+@_claim("S9")
+def _s9() -> Finding:
+    accuracy = accuracy_by_depth("sigmoid", (1, 2, 20))
+    return Finding(
+        "S9",
+        "A shallow network is hardly troubled, a deep one badly.",
+        (
+            _all("test accuracy, 1 sigmoid layer", accuracy[1], "above 0.9", lambda v: v > 0.9),
+            _all("2 sigmoid layers", accuracy[2], "above 0.9", lambda v: v > 0.9),
+            _all(
+                "20 sigmoid layers, everything else equal",
+                accuracy[20],
+                "below 0.15 (guessing 0.10)",
+                lambda v: v < 0.15,
+            ),
+        ),
+    )
+
+
+@_claim("S10")
+def _s10() -> Finding:
+    below, above = [], []
+    for seed in SEEDS:
+        free, forced = (MLP(6, 64, "tanh", "xavier", seed=seed) for _ in range(2))
+        with torch.no_grad():
+            forced.layer4.bias.fill_(10.0)  # the bias, not the weights: those also carry the gradient backward
+        free, forced = probe(free, *_batch()), probe(forced, *_batch())
+        ratio = forced.gradient_norm[0] / free.gradient_norm[0]
+        below.append(ratio[2])
+        above.append(ratio[4])
+    return Finding(
+        "S10",
+        "Inputs in the saturated range leave the weights of the layer before them unmoved.",
+        (
+            _all(
+                "weight gradient of layer 3 with layer 4 saturated, over without (tanh, 6 layers)",
+                below,
+                "below 1e-4",
+                lambda v: v < 1e-4,
+            ),
+            _all("the same for layer 5, after the saturated one", above, "above 0.1", lambda v: v > 0.1),
+        ),
+    )
+
+
+@_claim("S11")
+def _s11() -> Finding:
+    norms = np.stack([r.gradient_norm[0] for r in probes(20, "sigmoid", "pytorch", width=64)])
+    runs = stuck("SGD")
+    return Finding(
+        "S11",
+        "Small factors multiply; the first layer learns very slowly; training can fail.",
+        (
+            _all(
+                "first over last layer's weight gradient, 20 sigmoid layers, PyTorch's start",
+                norms[:, 0] / norms[:, -1],
+                "below 1e-14",
+                lambda v: v < 1e-14,
+            ),
+            _all(
+                "distance layer 1 moved in 20 epochs, relative to its norm",
+                [r.first_moved for r in runs],
+                "below 1e-6",
+                lambda v: v < 1e-6,
+            ),
+            _all("test accuracy then", [r.accuracy for r in runs], "below 0.15 (guessing 0.10)", lambda v: v < 0.15),
+        ),
+    )
+
+
+@_claim("S26")
+def _s26() -> Finding:
+    different, rounded_twice, ulp = [], [], []
+    for seed in SEEDS:
+        generator = torch.Generator().manual_seed(seed)
+        weight, gradient = torch.randn(2, 100_000, generator=generator)
+        parameter = torch.nn.Parameter(weight.clone())
+        parameter.grad = gradient.clone()
+        torch.optim.SGD([parameter], lr=0.1).step()
+        stepped = parameter.detach()
+        different.append((stepped != torch.add(weight, gradient, alpha=-0.1)).double().mean())
+        by_hand = weight - 0.1 * gradient
+        rounded_twice.append((stepped != by_hand).double().mean())
+        # a unit in the last place of the largest number involved, because the difference itself may cancel
+        largest = torch.stack([stepped.abs(), weight.abs(), (0.1 * gradient).abs()]).amax(0)
+        ulp.append(((stepped - by_hand).abs() / torch.from_numpy(np.spacing(largest.numpy()))).max())
+    return Finding(
+        "S26",
+        "One step changes each weight by minus the learning rate times its gradient: ΔW = −α ∂L/∂W.",
+        (
+            _all(
+                "share of weights that differ from torch.optim.SGD, W + (−α) g rounded once",
+                different,
+                "0",
+                lambda v: v == 0,
+            ),
+            _all(
+                "largest difference if W − α g is rounded twice, in units of the last place",
+                ulp,
+                "at most 1",
+                lambda v: v <= 1,
+            ),
+            _all("share of weights that this second rounding touches", rounded_twice, "below 0.15", lambda v: v < 0.15),
+        ),
+    )

@@ -1,0 +1,115 @@
+"""Every claim's verdict over 20 seeds, and the marks on the pages that repeat it."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gradlab import audit, theory
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
+
+# What an earlier, separate measurement of the source document found. The audit computes its verdicts from its own
+# measurements, so that the two can disagree.
+VERDICTS = {
+    "S1": audit.HOLDS,
+    "S2": audit.CONDITION,
+    "S3": audit.HOLDS,
+    "S4": audit.HOLDS,
+    "S5": audit.HOLDS,
+    "S6": audit.CONDITION,
+    "S7": audit.HOLDS,
+    "S8": audit.HOLDS,
+    "S9": audit.HOLDS,
+    "S10": audit.HOLDS,
+    "S11": audit.HOLDS,
+    "S26": audit.HOLDS,
+}
+
+BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
+COLOURS = {audit.HOLDS: "success", audit.CONDITION: "warning", audit.FAILS: "danger"}
+
+
+def test_every_claim_of_these_chapters_is_measured():
+    assert set(audit.claims()) == set(VERDICTS), "the audit and the list of verdicts name different claims"
+
+
+@pytest.mark.parametrize("id", VERDICTS)
+def test_verdict_over_twenty_seeds(id):
+    found = audit.finding(id)
+    numbers = "; ".join(f"{q.what}: {q.summary}, asked {q.expected}" for q in (*found.as_stated, *found.corrected))
+    assert found.verdict == VERDICTS[id], f"{id} {found.verdict}, but should be {VERDICTS[id]!r}: {numbers}"
+
+
+@pytest.mark.parametrize("id", VERDICTS)
+def test_what_is_random_is_measured_on_twenty_seeds(id):
+    found = audit.finding(id)
+    counts = {len(quantity.measured) for quantity in (*found.as_stated, *found.corrected)}
+    assert counts <= {1, 20}, f"{id} has quantities with {counts} values; random ones need 20 seeds"
+
+
+def test_a_verdict_follows_from_its_quantities():
+    met, missed = (audit.Quantity("x", (1.0,), "anything", holds) for holds in (True, False))
+    assert audit.Finding("S0", "", (met,)).verdict == audit.HOLDS
+    assert audit.Finding("S0", "", (met, missed), "so", (met,)).verdict == audit.CONDITION
+    assert audit.Finding("S0", "", (missed,), "so", (met, missed)).verdict == audit.FAILS
+    assert audit.Finding("S0", "", (missed,)).verdict == audit.FAILS
+
+
+def test_an_unknown_claim_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'S99'.*S1, S2"):
+        audit.finding("S99")
+
+
+def marks():
+    """(page, colour, id, words, id in the link) of every claim mark in the book."""
+    return [(page.name, *match) for page in sorted(BOOK.rglob("*.md")) for match in BADGE.findall(page.read_text())]
+
+
+def test_marks_on_the_pages_say_what_the_audit_found():
+    assert marks(), "no page carries a claim mark"
+    for page, colour, id, words, link in marks():
+        assert id == f"S{link}", f"{page}: the mark {id} links to claim S{link}"
+        found = audit.finding(id).verdict
+        assert words == found, f"{page}: the mark says {id} {words}, the audit says it {found}"
+        assert colour == COLOURS[found], f"{page}: the mark of {id} has the colour of another verdict"
+
+
+def test_every_claim_stands_on_a_page_and_in_the_audit():
+    shown = {id for page, _, id, _, _ in marks() if page != "audit.md"}
+    assert shown == set(audit.claims()), f"not marked on any page: {set(audit.claims()) - shown}"
+    sections = re.findall(
+        r"\(claim-(s\d+)\)=\n### (S\d+): .+\n\n```\{code-cell\} python\n.*\naudit\.finding\(\"(S\d+)\"\)",
+        (BOOK / "audit.md").read_text(),
+    )
+    assert {row[1] for row in sections} == set(audit.claims()), "the audit page lacks a claim's section"
+    for label, heading, shown_id in sections:
+        assert label.upper() == heading == shown_id, f"the section {heading} shows {shown_id}"
+
+
+# --- numbers in the prose that no cell of the page prints ---
+
+
+def test_one_weight_in_eleven_differs_after_two_roundings():
+    share = np.array(audit.finding("S26").as_stated[2].measured)
+    assert (np.round(1 / share) == 11).all(), f"the optimisation page says one in eleven, measured are {1 / share}"
+
+
+def test_up_to_three_layers_sigmoid_keeps_up_and_at_eight_it_does_not():
+    sigmoid, relu = (
+        {depth: np.mean(v) for depth, v in audit.accuracy_by_depth(name).items()} for name in ("sigmoid", "relu")
+    )
+    assert all(relu[d] - sigmoid[d] < 0.03 for d in (1, 2, 3)), (sigmoid, relu)
+    assert sigmoid[8] < 0.5 < relu[8], (sigmoid, relu)
+    assert sigmoid[20] < 0.15 and relu[20] > 0.8, (sigmoid, relu)
+
+
+def test_every_activation_vanishes_with_the_default_start_of_pytorch():
+    for activation in theory.ACTIVATIONS:
+        assert (audit.profiles(20, activation, "pytorch", width=128)[:, 0] < 1e-3).all(), activation
+
+
+def test_sigmoid_needs_weights_ten_times_larger_than_usual():
+    assert theory.chi("sigmoid", 10.0, theory.fixed_point("sigmoid", 10.0)) == pytest.approx(1, abs=0.05)
+    assert all(theory.chi("sigmoid", s, theory.fixed_point("sigmoid", s)) < 0.9 for s in (0.5, 1, 2, 4, 8))
