@@ -9,12 +9,17 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import yaml
+from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
+from tqdm.contrib.concurrent import process_map
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+READERS = {".md": "myst_nb_md", ".ipynb": "nbformat"}
 
 
 def key(root: Path = ROOT) -> str:
@@ -29,6 +34,16 @@ def key(root: Path = ROOT) -> str:
 def measurements(root: Path = ROOT) -> Path:
     """Where this version of the package keeps measurements that took long."""
     return root / "_build" / "measurements" / key(root)
+
+
+def environment(root: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+        "GRADLAB_CACHE": str(measurements(root)),
+        "OMP_NUM_THREADS": "1",  # notebooks run side by side; more threads each would only get in each other's way
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
 
 
 def copy_assets(root: Path) -> None:
@@ -53,51 +68,52 @@ def pages(root: Path) -> list[Path]:
     toc = yaml.safe_load((root / "_toc.yml").read_text())
     names = [toc["root"]]
     for part in toc.get("parts", [toc]):
-        names += [chapter["file"] for chapter in part.get("chapters", [])]
+        names += [chapter["file"] for chapter in part.get("chapters") or []]
     found = []
     for name in names:
-        for suffix in (".md", ".ipynb"):
+        for suffix in READERS:
             path = root / f"{name}{suffix}"
             if path.exists() and (suffix == ".ipynb" or "jupytext:" in path.read_text()[:200]):
                 found.append(path)
     return found
 
 
-def run(command: list[str], root: Path, **kwargs: object) -> subprocess.CompletedProcess:
-    environment = {
-        **os.environ,
-        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "GRADLAB_CACHE": str(measurements(root)),
-        "OMP_NUM_THREADS": "1",  # two notebooks run at once; more threads each would only get in each other's way
-        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-    }
-    return subprocess.run(command, cwd=root, env=environment, **kwargs)
+def _execute_page(cache: Path, page: Path) -> bool:
+    """Run one page into the cache, in a process of its own; True if it ran to its end."""
+    # A kernel's own warnings would tear the progress bar; what goes wrong in a page is shown by the build.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    result = load_executor("local-serial", get_cache(cache)).run_and_cache(filter_uris=[str(page)], timeout=600)
+    return bool(result.succeeded)
 
 
 def execute(root: Path) -> None:
-    """Run the notebooks that changed, in parallel, into the cache that the build then reads."""
-    cache = root / "_build" / ".jupyter_cache"
-    stamp = cache / "made-for"
-    if cache.exists() and (not stamp.exists() or stamp.read_text() != key(root)):
-        shutil.rmtree(cache)  # the package or a pin changed: every stored figure may be old
+    """Run the notebooks that changed, side by side, into the cache that the build then reads."""
+    folder = root / "_build" / ".jupyter_cache"
+    stamp = folder / "made-for"
+    if folder.exists() and (not stamp.exists() or stamp.read_text() != key(root)):
+        shutil.rmtree(folder)  # the package or a pin changed: every stored figure may be old
     for old in (root / "_build" / "measurements").glob("*"):
         if old != measurements(root):
             shutil.rmtree(old)
-    jcache = str(BIN / "jcache")
-    notebooks = pages(root)
-    for reader, suffix in (("myst_nb_md", ".md"), ("nbformat", ".ipynb")):
-        chosen = [str(path) for path in notebooks if path.suffix == suffix]
-        if chosen:
-            command = [jcache, "notebook", "-p", str(cache), "add", "-r", reader, *chosen]
-            run(command, root, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    cache = get_cache(folder)
+    notebooks = {str(page): page for page in pages(root)}
+    for uri, page in notebooks.items():
+        cache.add_nb_to_project(uri, read_data={"name": READERS[page.suffix], "type": "plugin"})
     stamp.write_text(key(root))
-    print(f"Running the notebooks that changed ({len(notebooks)} in all), two at a time ...", flush=True)
-    run(
-        [jcache, "project", "-p", str(cache), "execute", "--executor", "local-parallel", "--timeout", "600"],
-        root,
-        check=False,  # a failed notebook is reported by the build below, with its page
-        stdin=subprocess.DEVNULL,
+    changed = [notebooks[record.uri] for record in cache.list_unexecuted() if record.uri in notebooks]
+    if not changed:
+        return
+    os.environ.update(environment(root))
+    done = process_map(
+        partial(_execute_page, folder),
+        changed,
+        desc="running notebooks",
+        unit="notebook",
+        max_workers=os.cpu_count(),
     )
+    for page, fine in zip(changed, done, strict=True):
+        if not fine:
+            print(f"{page.relative_to(root)} stopped with an error, which the build shows.", file=sys.stderr)
 
 
 def build(root: Path) -> int:
@@ -108,7 +124,7 @@ def build(root: Path) -> int:
     shutil.rmtree(staging, ignore_errors=True)
     command = [str(BIN / "jupyter-book"), "build", ".", "--all", "-W", "--keep-going", "--quiet"]
     print("Building the pages ...", flush=True)
-    result = run([*command, "--path-output", str(staging)], root)
+    result = subprocess.run([*command, "--path-output", str(staging)], cwd=root, env=environment(root))
     site, built = root / "_build" / "html", staging / "_build" / "html"
     if result.returncode or not built.exists():
         kept = " The site built before is untouched." if site.exists() else ""
