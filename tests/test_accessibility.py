@@ -1,0 +1,42 @@
+"""Every page, light and dark, wide and narrow: readable by everyone, and no wider than the window."""
+
+import pytest
+from conftest import ROOT, absent, page_names
+from test_site import visit
+
+pytestmark = pytest.mark.browser
+
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def theme(request):
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[1280, 390], ids=["wide", "narrow"])
+def page(request, browser, theme):
+    context = browser.new_context(viewport={"width": request.param, "height": 900}, color_scheme=theme)
+    context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')")
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("name", page_names())
+def test_page(name, page, theme, address):
+    if not AXE.exists():
+        absent("axe-core (make book fetches it)")
+    visit(page, f"{address}/{name}.html")
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    page.add_script_tag(path=AXE)
+    report = page.evaluate("axe.run('article', {resultTypes: ['violations']})")
+    serious = [
+        f"{violation['id']}: {node['html'][:150]}"
+        for violation in report["violations"]
+        if violation["impact"] in ("critical", "serious")
+        for node in violation["nodes"]
+    ]
+    assert serious == []
