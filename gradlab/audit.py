@@ -32,6 +32,15 @@ HOLDS, CONDITION, FAILS = "holds", "holds with a condition", "does not hold"
 _memory = joblib.Memory(os.environ.get("GRADLAB_CACHE"), verbose=0)
 
 
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _written(value: float) -> str:
+    """Four digits, with powers of ten as people write them: 1.56·10⁻⁹."""
+    mantissa, _, exponent = f"{value:.4g}".partition("e")
+    return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}" if exponent else mantissa
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One measured number.
@@ -50,13 +59,13 @@ class Quantity:
 
     @property
     def summary(self) -> str:
-        """The mean and the range over seeds, in three digits; a geometric mean where values span decades."""
+        """The mean and the range over seeds, in four digits; a geometric mean where values span decades."""
         values = np.array(self.measured)
         if len(values) == 1:
-            return f"{values[0]:.3g}"
+            return _written(values[0])
         wide = values.min() > 0 and values.max() / values.min() > 10
         mean = math.exp(np.log(values).mean()) if wide else values.mean()
-        return f"{mean:.3g} ({values.min():.3g} to {values.max():.3g})"
+        return f"{_written(mean)} ({_written(values.min())} to {_written(values.max())})"
 
 
 @dataclass(frozen=True)
@@ -271,9 +280,9 @@ def _s1() -> Finding:
         "Gradient descent can meet vanishing and exploding gradients.",
         (
             _all(
-                "first over last gradient norm, 30 tanh layers, σ_w = 0.5", low[:, 0], "below 1e-3", lambda v: v < 1e-3
+                "first over last gradient norm, 30 tanh layers, σ_w = 0.5", low[:, 0], "below 10⁻³", lambda v: v < 1e-3
             ),
-            _all("the same network at σ_w = 4", high[:, 0], "above 1e3", lambda v: v > 1e3),
+            _all("the same network at σ_w = 4", high[:, 0], "above 10³", lambda v: v > 1e3),
         ),
     )
 
@@ -378,7 +387,7 @@ def _s4() -> Finding:
             _all(
                 "median update-to-weight ratio of the read-out in the same runs",
                 [np.median(r.update_ratio[:, -1]) for r in sgd],
-                "above 1e-3",
+                "above 10⁻³",
                 lambda v: v > 1e-3,
             ),
             _all(
@@ -430,13 +439,13 @@ def _s6() -> Finding:
             _all(
                 "norm of layer 1 after training over before, minus 1",
                 [abs(r.first_norm - 1) for r in runs],
-                "below 1e-6",
+                "below 10⁻⁶",
                 lambda v: v < 1e-6,
             ),
             _all(
                 "distance layer 1 moved, relative to its norm",
                 [r.first_moved for r in runs],
-                "below 1e-6",
+                "below 10⁻⁶",
                 lambda v: v < 1e-6,
             ),
         ),
@@ -463,12 +472,12 @@ def _s7() -> Finding:
             _all(
                 "1 − sigmoid(15) in double precision",
                 [1 - torch.sigmoid(wide)],
-                "above 0, below 1e-6",
+                "above 0, below 10⁻⁶",
                 lambda v: 0 < v < 1e-6,
             ),
-            _all("sigmoid(−15)", [torch.sigmoid(-wide)], "above 0, below 1e-6", lambda v: 0 < v < 1e-6),
-            _all("1 − tanh(15)", [1 - torch.tanh(wide)], "above 0, below 1e-12", lambda v: 0 < v < 1e-12),
-            _all("1 + tanh(−15)", [1 + torch.tanh(-wide)], "above 0, below 1e-12", lambda v: 0 < v < 1e-12),
+            _all("sigmoid(−15)", [torch.sigmoid(-wide)], "above 0, below 10⁻⁶", lambda v: 0 < v < 1e-6),
+            _all("1 − tanh(15)", [1 - torch.tanh(wide)], "above 0, below 10⁻¹²", lambda v: 0 < v < 1e-12),
+            _all("1 + tanh(−15)", [1 + torch.tanh(-wide)], "above 0, below 10⁻¹²", lambda v: 0 < v < 1e-12),
             _all(
                 "float32 input at which sigmoid is rounded to exactly 1",
                 [first_rounded_to_one(torch.sigmoid)],
@@ -550,7 +559,7 @@ def _s10() -> Finding:
             _all(
                 "weight gradient of layer 3 with layer 4 saturated, over without (tanh, 6 layers)",
                 below,
-                "below 1e-4",
+                "below 10⁻⁴",
                 lambda v: v < 1e-4,
             ),
             _all("the same for layer 5, after the saturated one", above, "above 0.1", lambda v: v > 0.1),
@@ -569,13 +578,13 @@ def _s11() -> Finding:
             _all(
                 "first over last layer's weight gradient, 20 sigmoid layers, PyTorch's start",
                 norms[:, 0] / norms[:, -1],
-                "below 1e-14",
+                "below 10⁻¹⁴",
                 lambda v: v < 1e-14,
             ),
             _all(
                 "distance layer 1 moved in 20 epochs, relative to its norm",
                 [r.first_moved for r in runs],
-                "below 1e-6",
+                "below 10⁻⁶",
                 lambda v: v < 1e-6,
             ),
             _all("test accuracy then", [r.accuracy for r in runs], "below 0.15 (guessing 0.10)", lambda v: v < 0.15),

@@ -71,6 +71,10 @@ def _positive(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
+
+
 def _few_decades(axes: Axes) -> None:
     axes.yaxis.set_major_locator(LogLocator(numticks=7))
     axes.yaxis.set_minor_locator(NullLocator())
@@ -317,7 +321,7 @@ def update_ratios(record: Record, layers: Sequence[int] | None = None) -> Figure
     axes.annotate("1e-3", (1, 1e-3), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     axes.set_yscale("log")
     _few_decades(axes)
-    axes.legend(loc="best")
+    figure.legend(loc="outside lower center", ncols=len(chosen), handlelength=1.6, columnspacing=1.2)
     last = ", ".join(f"{record.layers[n - 1]} {record.update_ratio[-1, n - 1]:.1e}" for n in chosen)
     figure.set_label(
         f"Update norm over weight norm for {len(record.step)} recorded steps, logarithmic. At the end: {last}."
@@ -339,7 +343,15 @@ def learning_curve(loss: Sequence[float], accuracy: float, name: str) -> Figure:
     figure, axes = _axes(f"{name}: accuracy {accuracy:.2f}", "step", "loss (nats)")
     axes.plot(loss, color=PALETTE[kind], linewidth=1)
     axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("guessing", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.annotate(
+        "guessing",
+        (1, chance),
+        xytext=(0, 4),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        va="bottom",
+    )
     axes.set_ylim(0, 3)
     figure.set_label(
         f"Loss of {name} over {len(loss)} steps, from {loss[0]:.2f} to {np.mean(loss[-20:]):.2f}; guessing has "
@@ -360,7 +372,7 @@ def accuracy_by_depth(
     """
     kinds = dict(zip(accuracy, ("vanishing", "healthy", "exploding", "neutral"), strict=False))
     pointed = accuracy[activation][depth] if activation is not None and depth is not None else None
-    title = "Test accuracy on digits" if pointed is None else f"{activation}, {depth} layers: {np.mean(pointed):.2f}"
+    title = "Test accuracy on digits" if pointed is None else f"{activation}, {_layers(depth)}: {np.mean(pointed):.2f}"
     figure, axes = _axes(title, "hidden layers", "test accuracy")
     for name, by_depth in accuracy.items():
         depths = np.array(list(by_depth))
@@ -371,7 +383,7 @@ def accuracy_by_depth(
     if pointed is not None:
         axes.plot(depth, np.mean(pointed), marker="o", markersize=13, markerfacecolor="none", color=TEXT)
     axes.axhline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("guessing", (1, 0.1), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.annotate("guessing", (0.02, 0.1), xycoords=("axes fraction", "data"), va="bottom")
     axes.set_ylim(0, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="center left")
@@ -383,7 +395,7 @@ def accuracy_by_depth(
     at = (
         ""
         if pointed is None
-        else f" Pointed at: {activation} with {depth} layers, {min(pointed):.2f} to {max(pointed):.2f}."
+        else f" Pointed at: {activation} with {_layers(depth)}, {min(pointed):.2f} to {max(pointed):.2f}."
     )
     figure.set_label(f"Mean test accuracy against depth: {ends}. The band is the range over seeds.{at}")
     return figure
