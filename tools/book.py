@@ -95,6 +95,7 @@ def execute(root: Path) -> None:
     for old in (root / "_build" / "measurements").glob("*"):
         if old != measurements(root):
             shutil.rmtree(old)
+    folder.mkdir(parents=True, exist_ok=True)
     cache = get_cache(folder)
     notebooks = {str(page): page for page in pages(root)}
     for uri, page in notebooks.items():
