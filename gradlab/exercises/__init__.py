@@ -5,7 +5,9 @@ are judged from returned numbers alone, so that a mark never has to trust code i
 """
 
 import copy
+import importlib
 import os
+import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -125,6 +127,12 @@ class Lab:
                 return lambda function: _report(exercise, function)
         known = ", ".join(e.name for e in object.__getattribute__(self, "exercises"))
         raise AttributeError(f"no exercise is called {name!r} in this lab; there are {known}")
+
+
+def labs() -> tuple[Lab, ...]:
+    """All labs, in order: each module of this package defines one, called ``check``."""
+    modules = [importlib.import_module(f"{__name__}.{module.name}") for module in pkgutil.iter_modules(__path__)]
+    return tuple(sorted((module.check for module in modules), key=lambda lab: lab.name))
 
 
 def _report(exercise: Exercise, function: Callable) -> None:
