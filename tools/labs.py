@@ -4,8 +4,10 @@ python tools/labs.py [LAB ...] [--into FOLDER]
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -21,18 +23,23 @@ def names(root: Path = ROOT) -> list[str]:
 
 
 def generate(lab: str, into: Path, root: Path = ROOT) -> Path:
-    """Let nbgrader make the learner's notebook of ``lab`` from its solution; returns its path."""
+    """Let nbgrader make the learner's notebook of ``lab`` from its solution; returns its path, below ``into``."""
     command = [sys.executable, "-m", "nbgrader", "generate_assignment", lab, "--force", "--no-db"]
-    command += [f"--CourseDirectory.release_directory={into}", "--log-level=WARN"]
+    command += [f"--CourseDirectory.release_directory={into}", "--log-level=ERROR"]
     subprocess.run(command, cwd=root, check=True)
     return into / lab / f"{lab}.ipynb"
 
 
-def execute(path: Path) -> None:
-    """Run a notebook in place. Outputs stay only in cells whose output is checked, so that a diff shows text."""
+def execute(path: Path) -> nbformat.NotebookNode:
+    """Run a notebook. Outputs stay only in cells whose output is checked, so that a diff shows text."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        coalesce_streams=True,  # how a kernel cuts its text into pieces differs from run to run
+        extra_arguments=["--IPKernelApp.log_level=40"],
+        resources={"metadata": {"path": path.parent}},
     ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of this run
@@ -40,7 +47,26 @@ def execute(path: Path) -> None:
             cell.outputs, cell.execution_count = [], None
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
-    nbformat.write(notebook, path)
+    return notebook
+
+
+def write(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """All or nothing: a run that is cut off leaves the old notebook."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.with_suffix(".part")
+    nbformat.write(notebook, whole)
+    whole.replace(path)
+
+
+def make(lab: str, into: Path) -> None:
+    """Run the solution of ``lab`` in place, then generate and run the learner's notebook into ``into``."""
+    source = ROOT / "solutions" / lab / f"{lab}.ipynb"
+    write(execute(source), source)
+    with tempfile.TemporaryDirectory() as folder:
+        write(execute(generate(lab, Path(folder))), into / lab / f"{lab}.ipynb")
+        for file in (Path(folder) / lab).iterdir():
+            if file.suffix != ".ipynb":  # what a lab brings along, such as a recorded run
+                shutil.copy(file, into / lab)
 
 
 if __name__ == "__main__":
@@ -52,5 +78,4 @@ if __name__ == "__main__":
     if unknown:
         parser.error(f"no lab is called {', '.join(sorted(unknown))}; there are {', '.join(names())}")
     for lab in tqdm(arguments.labs or names(), desc="labs", unit="lab"):
-        execute(ROOT / "solutions" / lab / f"{lab}.ipynb")
-        execute(generate(lab, arguments.into.resolve()))
+        make(lab, arguments.into.resolve())

@@ -1,0 +1,242 @@
+"""Each exercise, without its notebook: right is right, each usual mistake is named, nothing else passes."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from gradlab import audit, theory
+from gradlab.exercises import Exercise, Lab, Mistake, labs
+from gradlab.exercises import gradient_descent as first
+from gradlab.exercises import vanishing as second
+
+LABS = labs()
+EXERCISES = [exercise for lab in LABS for exercise in lab.exercises]
+SEEDS = range(20)
+
+every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+
+
+def test_ids_points_claims_and_levels_are_in_order():
+    ids = [exercise.id for exercise in EXERCISES]
+    assert len(set(ids)) == len(ids)
+    for lab in LABS:
+        number = lab.name.split("-")[0].lstrip("0")
+        assert [e.id.split("-")[0] for e in lab.exercises] == [f"{number}.{i + 1}" for i in range(len(lab.exercises))]
+        assert 3 <= len(lab.exercises) <= 4
+    for exercise in EXERCISES:
+        assert exercise.points > 0
+        assert set(exercise.claims) <= set(audit.claims()) and exercise.claims
+        assert exercise.level in ("warm-up", "core", "stretch")
+        assert len(exercise.mistakes) >= 3
+        hints = [mistake.hint for mistake in exercise.mistakes]
+        assert len(set(hints)) == len(hints) and all(hints)
+
+
+@every_exercise
+@pytest.mark.parametrize("seed", SEEDS)
+def test_right_is_right_and_each_mistake_is_named(exercise, seed):
+    assert exercise.attempt(exercise.reference, seed).status == "right"
+    for mistake in exercise.mistakes:
+        verdict = exercise.attempt(mistake.function, seed)
+        assert (verdict.status, verdict.mistake, verdict.message) == ("wrong", mistake.name, mistake.hint)
+
+
+@every_exercise
+def test_other_wrong_answers_get_a_message_that_says_what_is_wrong(exercise):
+    def raises(*_):
+        raise KeyError("a slip")
+
+    tries = {
+        "returned None": lambda *_: None,
+        "Numbers were expected": lambda *_: "seven",
+        "KeyError": raises,
+        "positional argument": lambda: 1,
+        "shape": lambda *_: torch.zeros(7, 7, 7),
+    }
+    for words, function in tries.items():
+        verdict = exercise.attempt(function)
+        assert verdict.status == "wrong" and verdict.mistake is None
+        assert words in verdict.message
+    expected = exercise.answers(exercise.reference, 0)
+    spoiled = [[torch.as_tensor(part) * float("nan") for part in _parts(answer)] for answer in expected]
+    spoiled = [s if isinstance(e, list) else s[0] for s, e in zip(spoiled, expected, strict=True)]
+    assert "not a finite number" in exercise.judge(spoiled, 0).message
+    assert "answers were asked for" in exercise.judge(expected[:-1], 0).message
+
+
+def _parts(answer):
+    return answer if isinstance(answer, list) else [answer]
+
+
+@every_exercise
+def test_blank_is_not_wrong(exercise):
+    def blank(*_):
+        raise NotImplementedError()
+
+    assert exercise.attempt(blank).status == "blank"
+
+
+@every_exercise
+def test_a_function_that_writes_into_its_arguments_changes_no_case(exercise):
+    kept = exercise.cases(3)
+
+    def vandal(*arguments):
+        for argument in arguments:
+            for tensor in argument.parameters() if isinstance(argument, torch.nn.Module) else [argument]:
+                if isinstance(tensor, torch.Tensor):
+                    tensor.detach().zero_()
+
+    replace(exercise, cases=lambda seed: kept).answers(vandal, 3)
+    assert exercise.judge([exercise.reference(*case) for case in kept], 3).status == "right"
+
+
+ELSEWHERE = """
+import json, sys
+import torch
+from gradlab.exercises import labs
+
+seed = int(sys.argv[1])
+plain = lambda a: a.tolist() if hasattr(a, "tolist") else [plain(p) for p in a] if isinstance(a, list) else a
+print(json.dumps({
+    exercise.id: [
+        [plain(answer) for answer in exercise.answers(function, seed)]
+        for function in (exercise.reference, *(mistake.function for mistake in exercise.mistakes))
+    ]
+    for lab in labs() for exercise in lab.exercises
+}))
+"""
+
+
+def test_numbers_from_another_process_on_a_fresh_seed_are_judged_alike():
+    seed = int(torch.randint(1000, 2**31, ()))
+    result = subprocess.run([sys.executable, "-c", ELSEWHERE, str(seed)], capture_output=True, text=True, check=True)
+    answers = json.loads(result.stdout)
+    assert set(answers) == {exercise.id for exercise in EXERCISES}
+    for exercise in EXERCISES:
+        right, *wrong = answers[exercise.id]
+        assert exercise.judge(right, seed).status == "right", (exercise.id, seed)
+        names = [exercise.judge(numbers, seed).mistake for numbers in wrong]
+        assert names == [mistake.name for mistake in exercise.mistakes], (exercise.id, seed)
+
+
+# --- the references, against something else --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_step_is_a_step_downhill(seed):
+    for weight, gradient, learning_rate in first.STEP.cases(seed):
+        stepped = first.STEP.reference(weight.clone(), gradient, learning_rate).double()
+        assert torch.allclose(stepped, weight.double() - learning_rate * gradient.double(), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_largest_step_is_where_descent_begins_to_diverge(seed):
+    for (hessian,) in first.LARGEST_STEP.cases(seed):
+        limit = first.LARGEST_STEP.reference(hessian)
+        for factor, shrinks in ((0.98, True), (1.02, False)):
+            position = torch.ones(len(hessian), dtype=torch.float64)
+            start = position.norm()
+            for _ in range(2000):
+                position = position - factor * limit * hessian @ position
+            assert (position.norm() < start) == shrinks
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_backpropagation_agrees_with_finite_differences(seed):
+    def loss(x, y, w1, w2):
+        return ((torch.tanh(x @ w1.T) @ w2.T - y) ** 2).sum(1).mean() / 2
+
+    for x, y, w1, w2 in first.BACKPROPAGATE.cases(seed):
+        gradients = first.BACKPROPAGATE.reference(x, y, w1.clone(), w2.clone())
+        for which, gradient in enumerate(gradients):
+            nudge = [torch.zeros_like(w1), torch.zeros_like(w2)]
+            nudge[which][0, 1] = 1e-6
+            up = loss(x, y, w1 + nudge[0], w2 + nudge[1])
+            down = loss(x, y, w1 - nudge[0], w2 - nudge[1])
+            assert ((up - down) / 2e-6).item() == pytest.approx(gradient[0, 1].item(), rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_steepest_slope_agrees_with_finite_differences(seed):
+    z = torch.linspace(-5, 5, 2001, dtype=torch.float64)
+    for (phi,) in second.STEEPEST.cases(seed):
+        differences = (phi(z + 1e-6) - phi(z - 1e-6)) / 2e-6
+        assert second.STEEPEST.reference(phi).item() == pytest.approx(differences.max().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_gradient_norms_agree_with_grad(seed):
+    for model, x, y in second.GRADIENT_NORMS.cases(seed):
+        cross_entropy(model(x), y).backward()
+        layers = [module for module in model if isinstance(module, torch.nn.Linear)]
+        norms = [torch.nn.utils.get_total_norm([p.grad for p in layer.parameters()]).item() for layer in layers]
+        assert list(second.GRADIENT_NORMS.reference(model, x, y)) == pytest.approx(norms, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_decay_factor_agrees_with_random_numbers(seed):
+    u = torch.randn(400_000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    for activation, weight_std, variance in second.DECAY_FACTOR.cases(seed):
+        drawn = weight_std**2 * (theory.slope(activation, variance**0.5 * u) ** 2).mean().item()
+        assert second.DECAY_FACTOR.reference(activation, weight_std, variance) == pytest.approx(drawn, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_deepest_is_the_last_depth_that_meets_the_share(seed):
+    for factor, share in second.DEEPEST.cases(seed):
+        depth = second.DEEPEST.reference(factor, share)
+        assert factor ** ((depth - 1) / 2) >= share > factor ** (depth / 2)
+
+
+# --- what a learner sees ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab():
+    double = Exercise(
+        id="0.1-double",
+        points=1,
+        claims=(),
+        level="warm-up",
+        cases=lambda seed: [(1.0 + seed,), (2.5,)],
+        reference=lambda x: 2 * x,
+        mistakes=(Mistake("squared", lambda x: x * x, "You multiplied by itself."),),
+    )
+    return Lab("00-example", (double,))
+
+
+def blank(x):
+    raise NotImplementedError()
+
+
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        (lambda x: x + x, "✓ double: Right."),
+        (lambda x: x * x, "✗ double (squared): You multiplied by itself."),
+        (blank, "○ double: Not attempted yet."),
+        (lambda x: 3 * x, "✗ double: Not yet: on one of the tries it gives 3 where 2 is right."),
+        (4.0, "✗ double: Pass the function itself, without calling it: got 4.0."),
+    ],
+)
+def test_a_check_prints_one_line_and_stops_only_the_grader(lab, function, line, capsys, monkeypatch):
+    monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
+    lab.double(function)
+    assert capsys.readouterr().out == line + "\n"
+    for mode in ("autograde", "validate"):
+        monkeypatch.setenv("NBGRADER_EXECUTION", mode)
+        if line.startswith("✓"):
+            lab.double(function)
+        else:
+            with pytest.raises(AssertionError, match="double"):
+                lab.double(function)
+
+
+def test_an_unknown_check_names_the_known_ones(lab):
+    with pytest.raises(AttributeError, match=r"'duoble'.*double"):
+        lab.duoble(blank)
