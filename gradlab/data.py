@@ -29,10 +29,12 @@ def digits(seed: int = 0, test_size: float = 0.25) -> Dataset:
     Returns:
         A ``Dataset``: x of shape (examples, 64), dimensionless; y of shape (examples,), classes 0 to 9.
     Raises:
-        ValueError: for a test_size not strictly between 0 and 1.
+        ValueError: for a test_size not strictly between 0 and 1, or a seed that is not a whole number of at least 0.
     Source: Alpaydin & Kaynak 1998, the test part of their data, as in ``sklearn.datasets.load_digits``.
     """
-    if not 0 < test_size < 1:
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
+    if not isinstance(test_size, float) or not 0 < test_size < 1:
         raise ValueError(f"test_size must lie strictly between 0 and 1, got {test_size!r}")
     x, y = load_digits(return_X_y=True)
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=test_size, stratify=y, random_state=seed)

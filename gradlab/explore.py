@@ -6,7 +6,7 @@ Every combination of the controls is drawn once; the browser then only chooses w
 import io
 import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 import ipywidgets as widgets
@@ -19,13 +19,17 @@ from gradlab.plots import PALETTE, TEXT
 _MOST_FRAMES = 250  # beyond this a page weighs more than a reader on a phone should have to load
 
 
+def _alternative(figure: Figure) -> str:
+    if not isinstance(figure, Figure):
+        raise TypeError(f"expected a matplotlib Figure, got {figure!r}")
+    if not figure.get_label():
+        raise ValueError("this figure has no text alternative; give it one with figure.set_label('...')")
+    return figure.get_label()
+
+
 def _svg(figure: Figure, key: str) -> str:
     """The figure as inline SVG: text stays text, colours follow the page's theme, ids are unique to ``key``."""
-    text = figure.get_label()
-    if not isinstance(figure, Figure):
-        raise TypeError(f"expected a matplotlib Figure, got {type(figure).__name__}")
-    if not text:
-        raise ValueError("this figure has no text alternative; give it one with figure.set_label('...')")
+    text = _alternative(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -43,7 +47,9 @@ def _svg(figure: Figure, key: str) -> str:
 
 def _row(figures: Figure | Sequence[Figure], key: str) -> str:
     """One figure, or several that stand side by side where there is room and below each other where there is not."""
-    figures = [figures] if isinstance(figures, Figure) else list(figures)
+    figures = list(figures) if isinstance(figures, Sequence) else [figures]
+    if not figures:
+        raise ValueError(f"draw must return a figure or several, got {figures}")
     drawings = "".join(_svg(figure, f"{key}-{i}") for i, figure in enumerate(figures))
     return f'<div class="gradlab-figures">{drawings}</div>'
 
@@ -55,10 +61,11 @@ def show(*figures: Figure) -> HTML:
         figures: what the functions of ``plots`` return. The text alternative is ``figure.get_label()``.
     Raises:
         ValueError: for no figure, or a figure without a text alternative.
+        TypeError: for something that is no figure.
     """
     if not figures:
         raise ValueError("show needs at least one figure, got none")
-    return HTML(_row(figures, figures[0].get_label()))
+    return HTML(_row(figures, _alternative(figures[0])))
 
 
 def explore(
@@ -75,24 +82,31 @@ def explore(
     Returns:
         A widget whose controls work by mouse and keyboard, with or without a kernel.
     Raises:
-        ValueError: for no control, an empty one, or more than 250 combinations.
+        ValueError: for no control, an empty one, or more than 250 combinations; for a figure without text alternative.
+        TypeError: for a ``draw`` that cannot be called or returns no figure, or a control that holds no values.
     """
+    if not callable(draw):
+        raise TypeError(f"draw must be a function that returns a figure, got {draw!r}")
     if not controls:
         raise ValueError("explore needs at least one control, for example depth=[5, 10, 20]")
     choices = {}
     for name, options in controls.items():
+        if isinstance(options, str) or not isinstance(options, Iterable):
+            raise TypeError(
+                f"control {name!r} must be a list of values or a mapping from labels to them; got {options!r}"
+            )
         pairs = list(options.items()) if isinstance(options, Mapping) else [(f"{v}", v) for v in options]
         if not pairs:
-            raise ValueError(f"control {name!r} has no values to choose from")
+            raise ValueError(f"control {name!r} has no values to choose from: {options!r}")
         choices[name] = pairs
     combinations = list(itertools.product(*choices.values()))
     if len(combinations) > _MOST_FRAMES:
         raise ValueError(f"{len(combinations)} combinations are too many to draw; at most {_MOST_FRAMES}")
 
-    frames = []
+    frames, name_of_draw = [], getattr(draw, "__qualname__", "draw")  # functools.partial has no name
     for number, combination in enumerate(combinations):
         values = {name: value for name, (_, value) in zip(choices, combination, strict=True)}
-        frames.append(widgets.HTML(_row(draw(**values), f"{draw.__qualname__}-{'-'.join(choices)}-{number}")))
+        frames.append(widgets.HTML(_row(draw(**values), f"{name_of_draw}-{'-'.join(choices)}-{number}")))
 
     # From the innermost control outward: each level is a Stack of the level below.
     handles = []

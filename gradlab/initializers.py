@@ -34,10 +34,13 @@ def weight_std(init: Initializer, fan_in: int, fan_out: int) -> float:
     """
     for name, fan in (("fan_in", fan_in), ("fan_out", fan_out)):
         _require(name, fan, minimum=1)
+    known = f"{', '.join(INITIALIZERS)}, or a number sigma_w"
+    if isinstance(init, bool) or not isinstance(init, (str, int, float)):
+        raise TypeError(f"init must be one of {known}; got {init!r}")
     if not isinstance(init, str):
         return _require("init (a weight scale)", init)
     if init not in _WEIGHT_STD:
-        raise ValueError(f"unknown initializer {init!r}; known: {', '.join(INITIALIZERS)}, or a number sigma_w")
+        raise ValueError(f"unknown initializer {init!r}; known: {known}")
     return _WEIGHT_STD[init](fan_in, fan_out)
 
 

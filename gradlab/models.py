@@ -20,9 +20,15 @@ _MODULES: dict[str, Callable[[], nn.Module]] = {
 
 
 class Elementwise(nn.Module):
-    """Any element-wise callable as a module."""
+    """Any element-wise callable as a module.
+
+    Raises:
+        TypeError: for something that cannot be called.
+    """
 
     def __init__(self, function: Callable[[Tensor], Tensor]):
+        if not callable(function):
+            raise TypeError(f"function must be a callable, got {function!r}")
         super().__init__()
         self.function = function
 
@@ -33,6 +39,8 @@ class Elementwise(nn.Module):
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
     """Draw from ``seed`` inside, and leave torch's global generator as it was; with None, just use that generator."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise TypeError(f"seed must be an integer or None, got {seed!r}")
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
@@ -61,7 +69,7 @@ class MLP(nn.Sequential):
         seed: of the starting weights; with None they come from torch's global generator.
     Raises:
         ValueError: for a size below 1, an unknown activation or initialiser, a negative weight scale.
-        TypeError: for a size that is not an integer, or an activation that is neither a name nor a callable.
+        TypeError: for a size or seed that is not an integer, or an activation that is neither a name nor a callable.
     """
 
     def __init__(

@@ -83,11 +83,39 @@ def _few_decades(axes: Axes) -> None:
 def regime(ratio: float) -> str:
     """The colour of a first-to-last gradient ratio: "vanishing" below 1/100, "exploding" above 100, else "healthy".
 
-    A rough guide for the eye, not a diagnosis: a ratio says nothing about whether the network learns.
+    A rough guide for the eye, not a diagnosis: a ratio says nothing about whether the network learns. A ratio that is
+    not a number is "neutral".
+
+    Raises:
+        ValueError: for a ratio below 0, which two norms cannot have, or text.
     """
-    if not ratio >= 1e-2:
+    ratio = float(ratio)
+    if ratio < 0:
+        raise ValueError(f"a ratio of two norms must be at least 0, got {ratio!r}")
+    if math.isnan(ratio):
+        return "neutral"
+    if ratio < 1e-2:
         return "vanishing"
     return "exploding" if ratio > 1e2 else "healthy"
+
+
+def _walk(path: Tensor) -> np.ndarray:
+    path = torch.as_tensor(path).numpy()
+    if path.ndim != 2 or len(path) < 2 or path.shape[1] != 2:
+        raise ValueError(f"path must have shape (steps + 1, 2) and hold at least one step, got shape {path.shape}")
+    return path
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is a share and must lie between 0 and 1, got {value!r}")
+
+
+def _recorded(record: Record) -> None:
+    if not isinstance(record, Record):
+        raise TypeError(f"a Record is needed, as Recorder and probe make it, got {record!r}")
+    if len(record.step) == 0:
+        raise ValueError("this record is empty: it has 0 steps; record at least one before plotting it")
 
 
 @_styled
@@ -97,8 +125,12 @@ def descent_path(path: Tensor, curvatures: Sequence[float]) -> Figure:
     Args:
         path: shape (steps + 1, 2), the positions, as ``training.descend`` returns them.
         curvatures: c1 and c2, above 0.
+    Raises:
+        ValueError: for a path of another shape, or curvatures that are not two numbers above 0.
     """
-    path = torch.as_tensor(path).numpy()
+    path = _walk(path)
+    if len(curvatures) != 2 or not all(c > 0 for c in curvatures):
+        raise ValueError(f"curvatures must be two numbers above 0, got {curvatures!r}")
     outcome, kind = _outcome(path[:, 0])
     figure, axes = _axes(f"On the bowl: it {outcome}", "weight 1", "weight 2")
     extent = 1.6 * max(1e-9, float(np.abs(path[0]).max()))
@@ -126,10 +158,13 @@ def descent_error(path: Tensor, rate_times_curvature: float) -> Figure:
     Args:
         path: shape (steps + 1, 2), as ``training.descend`` returns it; the steep axis is the first.
         rate_times_curvature: learning rate times the steep curvature, dimensionless.
+    Raises:
+        ValueError: for a path of another shape, or a product that is negative or not finite.
     """
-    distance = np.abs(torch.as_tensor(path).numpy()[:, 0])
-    outcome, kind = _outcome(torch.as_tensor(path).numpy()[:, 0])
-    factor = abs(1 - rate_times_curvature)
+    path = _walk(path)
+    distance = np.abs(path[:, 0])
+    outcome, kind = _outcome(path[:, 0])
+    factor = abs(1 - theory._require("rate_times_curvature", rate_times_curvature))
     figure, axes = _axes(f"Each step multiplies the error by {factor:.2g}", "step", "distance from the minimum")
     steps = np.arange(len(distance))
     axes.plot(steps, _positive(distance[0] * factor**steps), color=TEXT, linewidth=1, label="predicted")
@@ -190,8 +225,13 @@ def saturation(activation: theory.Activation, pre_activations: Tensor, saturated
         activation: a name or an element-wise callable.
         pre_activations: any shape; all entries go into the histogram.
         saturated: share of them whose slope is below 5 % of the largest, 0 to 1 (for ReLU: the share at slope 0).
+    Raises:
+        ValueError: for an unknown activation, no pre-activations, or a share outside 0 to 1.
     """
+    _share("saturated", saturated)
     values = pre_activations.detach().flatten().double()
+    if len(values) == 0:
+        raise ValueError(f"at least one pre-activation is needed, got shape {tuple(pre_activations.shape)}")
     edge = 8.0
     z = torch.linspace(-edge, edge, 401, dtype=torch.float64)
     slope = theory.slope(activation, z)
@@ -223,18 +263,26 @@ def gradient_profile(measured: Tensor, predicted: Tensor) -> Figure:
     Args:
         measured: shape (seeds, layers), each row divided by its last entry.
         predicted: shape (layers,), as ``theory.gradient_profile`` returns it.
+    Raises:
+        ValueError: for arrays of other shapes.
     """
     measured, predicted = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
+    if measured.ndim != 2 or 0 in measured.shape or predicted.shape != measured.shape[1:]:
+        raise ValueError(
+            "measured must have shape (seeds, layers) and predicted (layers,), none of them 0; "
+            f"got {measured.shape} and {predicted.shape}"
+        )
     layers = np.arange(1, measured.shape[1] + 1)
-    middle = np.exp(np.nanmean(np.log(_positive(measured)), axis=0))
-    ratio = middle[0]
+    shown = _positive(measured)  # norms that are 0 or not finite have no place on the axis
+    seeds = np.isfinite(shown).sum(0)
+    middle = np.exp(np.nansum(np.log(shown), axis=0) / np.where(seeds > 0, seeds, np.nan))
+    ratio = middle[0] if seeds[0] else measured[:, 0].mean()  # 0, infinite, or not a number
     kind = regime(ratio)
     figure, axes = _axes(
         f"Layer 1 gets {_times(ratio)} of the last layer's gradient", "layer", "gradient norm / last layer's"
     )
-    axes.fill_between(
-        layers, _positive(measured).min(0), _positive(measured).max(0), color=PALETTE[kind], alpha=0.25, linewidth=0
-    )
+    low, high = np.fmin.reduce(shown), np.fmax.reduce(shown)
+    axes.fill_between(layers, low, high, color=PALETTE[kind], alpha=0.25, linewidth=0)
     axes.plot(
         layers,
         middle,
@@ -245,8 +293,7 @@ def gradient_profile(measured: Tensor, predicted: Tensor) -> Figure:
     )
     axes.plot(layers, _positive(predicted), color=TEXT, linewidth=1.2, label="predicted")
     axes.set_yscale("log")
-    low, high = min(np.nanmin(_positive(measured)), 0.1), max(np.nanmax(_positive(measured)), 10)
-    axes.set_ylim(low / 3, high * 3)
+    axes.set_ylim(np.fmin.reduce(low, initial=0.1) / 3, np.fmax.reduce(high, initial=10) * 3)
     _few_decades(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="best")
@@ -261,8 +308,9 @@ def _times(ratio: float) -> str:
     """A ratio in words short enough for a title."""
     if 0.01 <= ratio < 1000:
         return f"{ratio:.2g} times" if ratio < 10 else f"{ratio:.0f} times"
-    exponent = math.floor(math.log10(ratio)) if ratio > 0 and math.isfinite(ratio) else 0
-    return f"$10^{{{exponent}}}$" if ratio > 0 else "none"
+    if not math.isfinite(ratio):
+        return "an unknown part" if math.isnan(ratio) else "∞ times"
+    return f"$10^{{{math.floor(math.log10(ratio))}}}$" if ratio > 0 else "none"
 
 
 @_styled
@@ -272,20 +320,26 @@ def gradient_flow(record: Record, row: int = -1) -> Figure:
     Args:
         record: of at least one step.
         row: which recorded step, counted as in a list.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one, or a row it does not have.
     """
-    if len(record.step) == 0:
-        raise ValueError("this record is empty; record at least one step before plotting it")
+    _recorded(record)
+    if not -len(record.step) <= row < len(record.step):
+        raise ValueError(f"row must be between {-len(record.step)} and {len(record.step) - 1}, got {row!r}")
     norms = record.gradient_norm[row]
     shown = _positive(norms)
-    ratio = norms[0] / norms[-1] if norms[-1] > 0 else math.nan
-    kind = regime(ratio)
-    figure, axes = _axes(f"First layer over last: {ratio:.1e}", "layer, from the input", "norm of the weight gradient")
+    ratio = norms[0] / norms[-1] if norms[-1] > 0 and np.isfinite(norms[-1]) else math.nan
+    kind = "exploding" if np.isinf(norms).any() else regime(ratio)
+    title = "No ratio of first layer to last" if math.isnan(ratio) else f"First layer over last: {ratio:.1e}"
+    figure, axes = _axes(title, "layer, from the input", "norm of the weight gradient")
     layers = np.arange(1, len(norms) + 1)
     axes.plot(layers, shown, color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind])
     for layer in layers[np.isnan(shown)]:
         axes.annotate("0" if norms[layer - 1] == 0 else "not finite", (layer, 0), xycoords=("data", "axes fraction"))
     axes.set_yscale("log")
     _few_decades(axes)
+    axes.set_xlim(0.5, len(norms) + 0.5)  # also where no point can be drawn
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.set_label(
         f"Norm of the weight gradient of {len(norms)} layers at step {record.step[row]}, logarithmic: {norms[0]:.2g} "
@@ -301,11 +355,15 @@ def update_ratios(record: Record, layers: Sequence[int] | None = None) -> Figure
     Args:
         record: of at least one step.
         layers: which layers, counted from 1; unless told the first, the middle one and the last.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one, or layers it does not have.
     """
-    if len(record.step) == 0:
-        raise ValueError("this record is empty; record at least one step before plotting it")
+    _recorded(record)
     count = len(record.layers)
     chosen = list(layers) if layers is not None else sorted({1, (count + 1) // 2, count})
+    if not chosen or not all(1 <= layer <= count for layer in chosen):
+        raise ValueError(f"layers must be some of 1 to {count}, got {chosen!r}")
     figure, axes = _axes("How far one step moves each layer", "step", "update norm / weight norm")
     ratios = _positive(record.update_ratio)
     for position, layer in enumerate(chosen):
@@ -337,9 +395,14 @@ def learning_curve(loss: Sequence[float], accuracy: float, name: str) -> Figure:
         loss: cross-entropy in nats, one entry a step.
         accuracy: on held-back data at the end, 0 to 1.
         name: of the network, for the title.
+    Raises:
+        ValueError: for no loss, or an accuracy outside 0 to 1.
     """
+    if len(loss) == 0:
+        raise ValueError(f"at least one loss is needed, got {loss!r}")
+    _share("accuracy", accuracy)
     chance = math.log(10)
-    kind = "healthy" if accuracy > 0.5 else "vanishing"
+    kind = "healthy" if accuracy > 0.5 else "vanishing" if np.isfinite(loss).all() else "exploding"
     figure, axes = _axes(f"{name}: accuracy {accuracy:.2f}", "step", "loss (nats)")
     axes.plot(loss, color=PALETTE[kind], linewidth=1)
     axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
@@ -369,7 +432,14 @@ def accuracy_by_depth(
     Args:
         accuracy: activation -> depth -> one test accuracy per seed, 0 to 1.
         depth, activation: the point to point at, if any.
+    Raises:
+        ValueError: for no activation or more than four, or a point that is not among them.
     """
+    if not 1 <= len(accuracy) <= 4:
+        raise ValueError(f"between 1 and 4 activations can be told apart, got {list(accuracy)}")
+    if activation is not None and depth is not None and depth not in accuracy.get(activation, ()):
+        known = "; ".join(f"{name}: {list(by_depth)}" for name, by_depth in accuracy.items())
+        raise ValueError(f"no accuracy for {activation!r} at depth {depth!r}; there is {known}")
     kinds = dict(zip(accuracy, ("vanishing", "healthy", "exploding", "neutral"), strict=False))
     pointed = accuracy[activation][depth] if activation is not None and depth is not None else None
     title = "Test accuracy on digits" if pointed is None else f"{activation}, {_layers(depth)}: {np.mean(pointed):.2f}"
@@ -407,8 +477,14 @@ def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figur
 
     Args:
         distance: shape (points,), length of the walk relative to the norm of the weights; above 0 is downhill.
-        losses: regime ("vanishing", "healthy", "exploding") -> the loss at each point, in nats.
+        losses: regime ("vanishing", "healthy", "exploding", "neutral") -> the loss at each point, in nats.
+    Raises:
+        ValueError: for no regime, an unknown one, or another number of losses than of distances.
     """
+    if not losses or not set(losses) <= set(PALETTE):
+        raise ValueError(f"losses must be named by some of {', '.join(PALETTE)}; got {list(losses)}")
+    if any(len(loss) != len(distance) for loss in losses.values()):
+        raise ValueError(f"{len(distance)} distances need as many losses, got {[len(v) for v in losses.values()]}")
     figure, axes = _axes(
         "What the first layer sees of the loss", "distance walked / norm of its weights", "loss (nats)"
     )
@@ -416,7 +492,7 @@ def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figur
     for kind, loss in losses.items():
         values = np.asarray(loss, dtype=float)
         axes.plot(distance, values, color=PALETTE[kind], linestyle=DASHES[kind], label=kind)
-        parts.append(f"{kind}, between {values.min():.2f} and {values.max():.2f}")
+        parts.append(f"{kind}, between {np.fmin.reduce(values):.2f} and {np.fmax.reduce(values):.2f}")
     axes.axvline(0, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     axes.annotate("start", (0, 0), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points")
     axes.set_ylim(0, None)

@@ -115,7 +115,7 @@ class Recorder:
 
     def __init__(self, model: nn.Module, *, activations: bool = True, every: int = 1):
         if not isinstance(model, nn.Module):
-            raise TypeError(f"Recorder needs a torch.nn.Module, got {type(model).__name__}")
+            raise TypeError(f"Recorder needs a torch.nn.Module, got {model!r}")
         if isinstance(every, bool) or not isinstance(every, int):
             raise TypeError(f"every must be an integer, got {every!r}")
         if every < 1:

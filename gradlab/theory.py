@@ -50,6 +50,15 @@ def activation_function(activation: Activation) -> Callable[[Tensor], Tensor]:
     return _CLOSED_FORMS[activation][0]
 
 
+def _elementwise(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
+    """function(z), or an error if that is no tensor of the shape of ``z``: a sum would pass for a mean otherwise."""
+    value = function(z)
+    if not isinstance(value, Tensor) or value.shape != z.shape:
+        got = tuple(value.shape) if isinstance(value, Tensor) else repr(value)
+        raise ValueError(f"a function must return a tensor of its input's shape {tuple(z.shape)}, got {got}")
+    return value
+
+
 def slope(activation: Activation, z: Tensor) -> Tensor:
     """The derivative phi'(z), element by element.
 
@@ -60,17 +69,16 @@ def slope(activation: Activation, z: Tensor) -> Tensor:
         A tensor of the shape of ``z``.
     Raises:
         ValueError: for an unknown name, or a callable that is not element-wise (its output has another shape).
+        TypeError: for an activation that is neither, or a ``z`` that is no tensor of floating-point numbers.
     """
     phi = activation_function(activation)
+    if not isinstance(z, Tensor) or not z.is_floating_point():
+        raise TypeError(f"z must be a tensor of floating-point numbers, got {z!r}")
     if isinstance(activation, str):
         return _CLOSED_FORMS[activation][1](z)
     with torch.enable_grad():
         z = z.detach().clone().requires_grad_()
-        value = phi(z)
-        if not isinstance(value, Tensor) or value.shape != z.shape:
-            got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-            raise ValueError(f"an activation must return a tensor of its input's shape {tuple(z.shape)}, got {got}")
-        return torch.autograd.grad(value.sum(), z)[0]
+        return torch.autograd.grad(_elementwise(phi, z).sum(), z)[0]
 
 
 def _quadrature() -> tuple[Tensor, Tensor]:
@@ -108,10 +116,13 @@ def gaussian_expectation(function: Callable[[Tensor], Tensor], variance: float =
         function: maps a float64 tensor of nodes to a tensor of the same shape; smooth except possibly at 0.
         variance: of z, dimensionless, at least 0.
     Raises:
-        ValueError: for a negative or non-finite variance.
+        ValueError: for a negative or non-finite variance, or a function that is not element-wise.
+        TypeError: for a function that cannot be called, or a variance that is no number.
     """
     variance = _require("variance", variance)
-    return float((_WEIGHTS * function(_NODES * math.sqrt(variance))).sum())
+    if not callable(function):
+        raise TypeError(f"function must be a callable, got {function!r}")
+    return float((_WEIGHTS * _elementwise(function, _NODES * math.sqrt(variance))).sum())
 
 
 def variance_map(activation: Activation, weight_std: float, variance: float = 1.0, *, bias_std: float = 0.0) -> float:
@@ -130,7 +141,7 @@ def variance_map(activation: Activation, weight_std: float, variance: float = 1.
     """
     weight_std, bias_std = _require("weight_std", weight_std), _require("bias_std", bias_std)
     phi = activation_function(activation)
-    return weight_std**2 * gaussian_expectation(lambda z: phi(z) ** 2, variance) + bias_std**2
+    return weight_std**2 * gaussian_expectation(lambda z: _elementwise(phi, z) ** 2, variance) + bias_std**2
 
 
 def chi(activation: Activation, weight_std: float, variance: float = 1.0) -> float:

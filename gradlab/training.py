@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import trange
 
 from gradlab.data import Dataset
+from gradlab.theory import _require
 
 
 @dataclass
@@ -24,9 +25,27 @@ class History:
     test_accuracy: list[float] = field(default_factory=list)
 
 
+def _paired(x: Tensor, y: Tensor, x_name: str, y_name: str) -> None:
+    """Refuse what has no example, and labels of another length, which could be broadcast without a word."""
+    if len(x) == 0:
+        raise ValueError(f"{x_name} is empty: its length is 0, and at least one example is needed")
+    if len(x) != len(y):
+        raise ValueError(f"{x_name} has {len(x)} examples but {y_name} has {len(y)} labels")
+
+
+def _count(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+
+
 @torch.no_grad()
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Share of rows of ``x`` whose largest output is the class in ``y``; the model is left in its mode."""
+    """Share of rows of ``x`` whose largest output is the class in ``y``; the model is left in its mode.
+
+    Raises:
+        ValueError: for no example, or inputs and labels of different length.
+    """
+    _paired(x, y, "x", "y")
     was_training = model.training
     model.eval()
     share = (model(x).argmax(1) == y).double().mean().item()
@@ -60,16 +79,16 @@ def fit(
         The ``History``. Training goes on through a loss that is not finite, so that it can be looked at.
     Raises:
         ValueError: for empty data, inputs and labels of different length, or a number below 1.
+        TypeError: for a model, data or optimizer that is none, or a seed that is no integer.
     """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    for part in ("train", "test"):
-        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
-        if len(x) == 0:
-            raise ValueError(f"x_{part} is empty; fit needs at least one example")
-        if len(x) != len(y):
-            raise ValueError(f"x_{part} has {len(x)} examples but y_{part} has {len(y)} labels")
+    wanted = {"model": (model, nn.Module), "data": (data, Dataset), "optimizer": (optimizer, torch.optim.Optimizer)}
+    for name, (value, kind) in {**wanted, "seed": (seed, int)}.items():
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")
+    _count("epochs", epochs)
+    _count("batch_size", batch_size)
+    _paired(data.x_train, data.y_train, "x_train", "y_train")
+    _paired(data.x_test, data.y_test, "x_test", "y_test")
     generator = torch.Generator().manual_seed(seed)
     history = History()
     model.train()
@@ -97,14 +116,17 @@ def descend(learning_rate: float, curvatures: Sequence[float], start: Sequence[f
     Returns:
         float64 tensor of shape (steps + 1, axes): every position, the start included.
     Raises:
-        ValueError: for a learning rate that is not above 0, fewer than 1 step, or lengths that differ.
+        ValueError: for a learning rate that is not finite and above 0, fewer than 1 step, no axis, or lengths that
+            differ.
+        TypeError: for a learning rate that is no number.
     """
-    if not learning_rate > 0:
-        raise ValueError(f"learning_rate must be above 0, got {learning_rate!r}")
-    if len(curvatures) != len(start):
-        raise ValueError(f"{len(curvatures)} curvatures but {len(start)} starting coordinates")
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
+    learning_rate = _require("learning_rate", learning_rate, strict=True)
+    if len(curvatures) == 0 or len(curvatures) != len(start):
+        raise ValueError(
+            f"one curvature is needed for each starting coordinate, and at least one of them; got {len(curvatures)} "
+            f"curvatures and {len(start)} coordinates"
+        )
+    _count("steps", steps)
     position = nn.Parameter(torch.tensor(start, dtype=torch.float64))
     bowl = torch.tensor(curvatures, dtype=torch.float64)
     optimizer = torch.optim.SGD([position], lr=learning_rate)

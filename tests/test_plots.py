@@ -1,10 +1,13 @@
-"""Figures show what the data says: lines are read back from the axes and compared with other numbers."""
+"""A figure shows its data: lines are read back from the axes and compared with numbers computed another way."""
 
-import dataclasses
+import functools
 import inspect
+import io
 import math
 import re
+import warnings
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -12,169 +15,402 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from gradlab import plots, theory
-from gradlab.models import MLP
-from gradlab.recorder import Record, Recorder
-from gradlab.training import descend
+from gradlab import plots
+from gradlab.plots import PALETTE, TEXT
+from gradlab.recorder import Record
+
+torch.set_num_threads(1)
+
+NAN, INF = math.nan, math.inf
 
 
-def some_record(layers: int = 4, steps: int = 6) -> Record:
-    model = MLP(layers, 8, "tanh", "xavier", in_features=5, out_features=3, seed=0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    generator = torch.Generator().manual_seed(0)
-    with Recorder(model) as recorder:
-        for _ in range(steps):
-            optimizer.zero_grad()
-            x, y = torch.randn(10, 5, generator=generator), torch.randint(0, 3, (10,), generator=generator)
-            torch.nn.functional.cross_entropy(model(x), y).backward()
-            optimizer.step()
-    return recorder.record
+def record(gradient, update=None, weight=None) -> Record:
+    """A record written by hand: rows are steps, columns layers."""
+    gradient = np.array(gradient, dtype=float)
+    steps, count = gradient.shape
+    blank = np.full((steps, count), NAN)
+    return Record(
+        layers=tuple(f"layer{n}" for n in range(1, count + 1)),
+        activations=(),
+        step=np.arange(1, steps + 1),
+        gradient_norm=gradient,
+        weight_norm=np.ones((steps, count)) if weight is None else np.array(weight, dtype=float),
+        update_norm=blank if update is None else np.array(update, dtype=float),
+        output_rms=blank,
+        output_gradient_norm=blank,
+        saturation=np.empty((steps, 0)),
+        dead=np.empty((steps, 0)),
+    )
 
 
-RECORD = some_record()
-PATH = descend(1.9, [1.0, 0.1], [1.0, 1.0], 20)
-ACCURACY = {"sigmoid": {1: [0.9, 0.8], 20: [0.1, 0.1]}, "relu": {1: [0.95, 0.93], 20: [0.9, 0.7]}}
+def walk(factor: float, steps: int = 12, start: float = 1.0) -> torch.Tensor:
+    """Where gradient descent on a bowl is, by the formula on paper: start * factor^t on both axes."""
+    line = start * factor ** torch.arange(steps + 1, dtype=torch.float64)
+    return torch.stack([line, line], dim=1)
 
-EXAMPLES = {
-    "descent_path": lambda: plots.descent_path(PATH, [1.0, 0.1]),
-    "descent_error": lambda: plots.descent_error(PATH, 1.9),
-    "activation_and_slope": lambda: plots.activation_and_slope("tanh"),
-    "saturation": lambda: plots.saturation("tanh", torch.randn(100), 0.25),
-    "gradient_profile": lambda: plots.gradient_profile(
-        10.0 ** torch.arange(-3, 1).repeat(2, 1), 10.0 ** torch.arange(-3.0, 1)
+
+def line(figure: Figure, label: str):
+    """x and y of the line that the legend calls ``label``."""
+    found = [artist for artist in figure.axes[0].get_lines() if artist.get_label() == label]
+    assert len(found) == 1, f"one line should be called {label!r}, found {len(found)}"
+    return np.asarray(found[0].get_xdata(), dtype=float), np.asarray(found[0].get_ydata(), dtype=float)
+
+
+def level(figure: Figure, y: float) -> bool:
+    """Whether a horizontal line runs at ``y``."""
+    lines = [np.asarray(artist.get_ydata(), dtype=float) for artist in figure.axes[0].get_lines()]
+    return any(len(values) == 2 and np.allclose(values, y) for values in lines)
+
+
+def drawn(figure: Figure) -> str:
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True)
+    return buffer.getvalue()
+
+
+Z = torch.linspace(-20, 20, 200)
+PROFILE = torch.tensor([[1e-4, 1e-2, 1.0], [1e-6, 1e-3, 1.0]])
+ACCURACY = {"sigmoid": {1: [0.9, 0.95], 20: [0.1, 0.1]}, "relu": {1: [0.96, 0.94], 20: [0.9, 0.97]}}
+
+# name -> a figure of ordinary data, and facts that its text alternative has to name
+ORDINARY = {
+    "descent_path": (lambda: plots.descent_path(walk(0.5), (1.0, 0.1)), ("converges", "12 steps", "0.000244")),
+    "descent_error": (lambda: plots.descent_error(walk(-1.1), 2.1), ("diverges", "from 1 ", "3.14", "1.1")),
+    "activation_and_slope": (lambda: plots.activation_and_slope("sigmoid"), ("sigmoid", "0.25", "0.00034")),
+    "saturation": (lambda: plots.saturation("tanh", Z, 0.8), ("80%", "mean slope is 0.05", "8")),
+    "gradient_profile": (
+        lambda: plots.gradient_profile(PROFILE, [3e-5, 5e-3, 1.0]),
+        ("3 layers", "2 seeds", "1e-05", "3e-05", "vanishing"),
     ),
-    "gradient_flow": lambda: plots.gradient_flow(RECORD),
-    "update_ratios": lambda: plots.update_ratios(RECORD),
-    "learning_curve": lambda: plots.learning_curve([2.3, 1.0, 0.5], 0.9, "a network"),
-    "accuracy_by_depth": lambda: plots.accuracy_by_depth(ACCURACY, 20, "sigmoid"),
-    "loss_along_gradient": lambda: plots.loss_along_gradient(
-        torch.linspace(0, 1, 5), {"healthy": torch.rand(5), "vanishing": torch.ones(5)}
+    "gradient_flow": (
+        lambda: plots.gradient_flow(record([[9, 9, 9], [2e-7, 1e-3, 0.5]])),
+        ("3 layers", "step 2", "2e-07", "layer1", "0.5", "layer3"),
+    ),
+    "update_ratios": (
+        lambda: plots.update_ratios(record(np.ones((2, 3)), update=np.full((2, 3), 1e-4))),
+        ("2 recorded steps", "layer1 1.0e-04", "layer3 1.0e-04"),
+    ),
+    "learning_curve": (
+        lambda: plots.learning_curve([2.5] + [0.25] * 30, 0.93, "a net"),
+        ("a net", "31 steps", "2.50", "0.25", "2.30", "0.93"),
+    ),
+    "accuracy_by_depth": (
+        lambda: plots.accuracy_by_depth(ACCURACY, 20, "relu"),
+        ("sigmoid", "0.10", "relu", "20 layers", "0.90 to 0.97"),
+    ),
+    "loss_along_gradient": (
+        lambda: plots.loss_along_gradient(
+            torch.tensor([-1.0, 0, 1]), {"vanishing": torch.full((3,), 2.3), "healthy": torch.tensor([5.0, 2.0, 1.0])}
+        ),
+        ("vanishing, between 2.30 and 2.30", "healthy, between 1.00 and 5.00"),
     ),
 }
 
-every_figure = pytest.mark.parametrize("name", EXAMPLES)
+# The same functions where the data has nothing, too much, or no number to show.
+UNUSUAL = {
+    "path that is lost": lambda: plots.descent_path(walk(NAN), (1.0, 0.1)),
+    "path to infinity": lambda: plots.descent_path(walk(-1e40), (1.0, 0.1)),
+    "path at rest": lambda: plots.descent_path(walk(1.0, start=0.0), (1.0, 0.1)),
+    "error that is lost": lambda: plots.descent_error(walk(NAN), 0.5),
+    "error that is zero": lambda: plots.descent_error(walk(0.0), 1.0),
+    "pre-activations lost": lambda: plots.saturation("relu", torch.tensor([NAN, 1.0, -INF]), 0.3),
+    "profile all zero": lambda: plots.gradient_profile(torch.tensor([[0.0, 0.0, 1.0]]), [1e-40, 1e-20, 1.0]),
+    "profile infinite": lambda: plots.gradient_profile(torch.tensor([[INF, 1e3, 1.0]]), [1e40, 1e20, 1.0]),
+    "profile lost": lambda: plots.gradient_profile(torch.full((2, 3), NAN), [1.0, 1.0, 1.0]),
+    "profile partly lost": lambda: plots.gradient_profile(torch.tensor([[NAN, 1.0], [0.5, 1.0]]), [0.5, 1.0]),
+    "flow of zeros": lambda: plots.gradient_flow(record([[0, 0, 0]])),
+    "flow into nothing": lambda: plots.gradient_flow(record([[0, 1e-3, 1]])),
+    "flow infinite": lambda: plots.gradient_flow(record([[INF, INF, INF]])),
+    "flow lost": lambda: plots.gradient_flow(record([[NAN, NAN, NAN]])),
+    "updates not known": lambda: plots.update_ratios(record([[1.0, 1.0]])),
+    "updates of nothing": lambda: plots.update_ratios(record([[1.0]], update=[[0.0]], weight=[[0.0]])),
+    "loss that is lost": lambda: plots.learning_curve([2.3, INF, NAN], 0.1, "a net"),
+    "walk that is lost": lambda: plots.loss_along_gradient([0.0, 1.0], {"exploding": [2.0, NAN]}),
+}
+
+FIGURES = {name: make for name, (make, _) in ORDINARY.items()} | UNUSUAL
 
 
-def lines(figure: Figure) -> dict[str, np.ndarray]:
-    """Label -> shape (2, points): what a figure's labelled lines really show."""
-    (axes,) = figure.axes
-    return {line.get_label(): np.array(line.get_data(), dtype=float) for line in axes.get_lines()}
+@functools.cache
+def rendered(name: str) -> tuple[Figure, str, list[str]]:
+    """A figure, drawn once for all tests that look at it, and the warnings on the way."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        figure = FIGURES[name]()
+        return figure, drawn(figure), [str(warning.message) for warning in warned]
 
 
-def test_every_figure_has_an_example_here():
-    public = {name for name, f in inspect.getmembers(plots, inspect.isfunction) if f.__module__ == plots.__name__}
-    assert {name for name in public if name[0] != "_"} - {"regime"} == set(EXAMPLES)
+def test_every_plot_function_is_tested():
+    public = {
+        name
+        for name, value in vars(plots).items()
+        if inspect.isfunction(value) and value.__module__ == plots.__name__ and not name.startswith("_")
+    }
+    assert public - {"regime"} == set(ORDINARY), "a new figure belongs into ORDINARY, with what its text must say"
 
 
-@every_figure
-def test_a_figure_is_returned_with_a_text_alternative_and_not_shown(name, monkeypatch):
-    monkeypatch.setattr(plt, "show", lambda *a, **k: pytest.fail("a plot must not show itself"))
-    before = {key: plt.rcParams[key] for key in plots._STYLE}
-    figure = EXAMPLES[name]()
-    assert isinstance(figure, Figure)
-    assert plt.get_fignums() == []  # pyplot would keep the figure alive
-    assert {key: plt.rcParams[key] for key in plots._STYLE} == before  # a reader's own style stays
-    text = figure.get_label()
-    assert len(text) > 40 and text.endswith(".") and re.search(r"\d", text)
-    (axes,) = figure.axes
-    assert axes.get_title(loc="left") and axes.get_xlabel() and axes.get_ylabel()
+# --- what holds for every figure ---------------------------------------------------------------------------------
 
 
-@every_figure
-def test_colours_are_the_courses_own(name):
-    allowed = {*plots.PALETTE.values(), plots.TEXT}
-    for line in EXAMPLES[name]().axes[0].get_lines():
-        assert to_hex(line.get_color()) in allowed
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_returned_with_words_and_nothing_is_shown_or_left_open(name, monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda *a, **k: pytest.fail("a plot function called show"))
+    monkeypatch.setattr(Figure, "show", lambda *a, **k: pytest.fail("a plot function called show"))
+    before = dict(matplotlib.rcParams)
+    figure, _, warned = rendered(name)
+    assert not warned, f"a page is not built if a cell writes a warning: {warned[0]}"
+    assert isinstance(figure, Figure), f"{type(figure).__name__} is no Figure"
+    assert len(figure.get_label()) > 40, f"the text alternative says too little: {figure.get_label()!r}"
+    assert figure.axes[0].get_title(loc="left"), "a figure states in its title what it shows"
+    assert figure.axes[0].get_xlabel() and figure.axes[0].get_ylabel(), "both axes have a name"
+    assert plt.get_fignums() == [], "a figure is open in pyplot"
+    assert dict(matplotlib.rcParams) == before, "the reader's own matplotlib settings were changed"
 
 
-@pytest.mark.parametrize(
-    ("rate", "word"), [(0.5, "converges"), (1.9, "crossing"), (2.0, "oscillates"), (2.1, "diverges")]
-)
-def test_a_descent_says_what_it_does(rate, word):
-    path = descend(rate, [1.0, 0.1], [1.0, 1.0], 30)
-    figure = plots.descent_path(path, [1.0, 0.1])
-    assert word in figure.axes[0].get_title(loc="left") and word in figure.get_label()
-    walked = figure.axes[0].get_lines()[0].get_xydata()
-    assert np.allclose(walked, path.numpy())
-    error = lines(plots.descent_error(path, rate))
-    closed_form = abs(1 - rate) ** np.arange(31)
-    assert np.allclose(error["predicted"][1], closed_form)
-    shown = np.where(closed_form > 0, closed_form, np.nan)
-    assert np.allclose(error["torch.optim.SGD"][1], shown, rtol=1e-9, equal_nan=True)
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_uses_the_colours_of_the_course_and_no_other(name):
+    used = set(re.findall(r"#[0-9a-fA-F]{6}\b", rendered(name)[1]))
+    other = used - {*PALETTE.values(), TEXT}
+    assert not other, f"{other} would not follow the page's theme"
 
 
-@pytest.mark.parametrize(("activation", "top"), [("sigmoid", 0.25), ("tanh", 1.0), ("relu", 1.0), (torch.atan, 1.0)])
-def test_the_largest_slope_is_in_title_and_text(activation, top):
-    figure = plots.activation_and_slope(activation)
-    assert f"at most {top:g}" in figure.axes[0].get_title(loc="left")
-    z, slope = lines(figure)["its slope"]
-    expected = theory.slope(activation, torch.from_numpy(z)).numpy()
-    assert np.allclose(slope, expected) and slope.max() == pytest.approx(top)
+@pytest.mark.parametrize("name", ORDINARY)
+def test_the_text_alternative_names_the_facts(name):
+    text, facts = rendered(name)[0].get_label(), ORDINARY[name][1]
+    missing = [fact for fact in facts if fact not in text]
+    assert not missing, f"{missing} are not in {text!r}"
 
 
-def test_a_saturation_histogram_counts_every_value_also_far_outside():
-    values = torch.tensor([-100.0, -0.1, 0.1, 0.1, 100.0])
-    figure = plots.saturation("sigmoid", values, 0.4)
-    heights = np.array([bar.get_height() for bar in figure.axes[0].patches])
-    unit = heights[heights > 0].min()
-    assert (heights / unit).sum() == pytest.approx(len(values))
-    assert heights[0] > 0 and heights[-1] > 0
-    assert "40%" in figure.get_label()
+@pytest.mark.parametrize("name", ORDINARY)
+def test_a_figure_is_the_same_each_time(name):
+    assert _without_dates(rendered(name)[1]) == _without_dates(drawn(FIGURES[name]()))
 
 
-def test_a_profile_shows_the_geometric_mean_and_the_range():
-    measured = torch.tensor([[1e-4, 1e-2, 1.0], [1e-2, 1e-2, 1.0]])
-    figure = plots.gradient_profile(measured, torch.tensor([1e-3, 1e-2, 1.0]))
-    shown = lines(figure)
-    assert np.allclose(shown["measured, 2 seeds"], [[1, 2, 3], [1e-3, 1e-2, 1]])
-    assert np.allclose(shown["predicted"][1], [1e-3, 1e-2, 1])
-    band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
-    assert band.min() == pytest.approx(1e-4)
+def _without_dates(svg: str) -> str:
+    """Ids and dates are the only things matplotlib changes from one save to the next."""
+    return re.sub(r"<dc:date>.*?</dc:date>|#?\b[mp][0-9a-f]{10}\b", "", svg)
 
 
-def test_gradient_flow_shows_the_row_that_was_asked_for():
-    for row in (0, -1):
-        figure = plots.gradient_flow(RECORD, row)
-        _, norms = figure.axes[0].get_lines()[0].get_data()
-        assert np.allclose(norms, RECORD.gradient_norm[row])
-        assert f"step {RECORD.step[row]}" in figure.get_label()
+def test_colours_are_far_enough_apart_to_be_told_in_print():
+    def lightness(colour: str) -> float:
+        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for name, colour in {**PALETTE, "text": TEXT}.items():
+        contrast = 1.05 / (lightness(colour) + 0.05)
+        assert contrast >= 4.5, f"{name} has a contrast of {contrast:.2f} on white, and needs 4.5 (WCAG 1.4.3)"
+    assert len(set(plots.MARKER.values())) == len(set(map(str, plots.DASHES.values()))) == len(PALETTE), (
+        "a colour never stands alone: each regime has a marker and a line of its own"
+    )
 
 
-def test_update_ratios_divide_updates_by_weights():
-    shown = lines(plots.update_ratios(RECORD, layers=[2, 5]))
-    for number in (2, 5):
-        ratio = RECORD.update_norm[:, number - 1] / RECORD.weight_norm[:, number - 1]
-        assert np.allclose(shown[RECORD.layers[number - 1]], [RECORD.step, ratio])
-
-
-def test_accuracy_shows_the_mean_and_points_where_it_was_told():
-    figure = plots.accuracy_by_depth(ACCURACY, 20, "relu")
-    shown = lines(figure)
-    assert np.allclose(shown["sigmoid"], [[1, 20], [0.85, 0.1]])
-    assert np.allclose(shown["relu"], [[1, 20], [0.94, 0.8]])
-    assert "0.80" in figure.axes[0].get_title(loc="left")
-    assert "1 layer:" in plots.accuracy_by_depth(ACCURACY, 1, "relu").axes[0].get_title(loc="left")
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, 0.0])
-def test_a_record_with_values_no_axis_can_show_is_still_drawn(value):
-    broken = RECORD.gradient_norm.copy()
-    broken[-1, 1] = value
-    updates = RECORD.update_norm.copy()
-    updates[2] = value
-    record = dataclasses.replace(RECORD, gradient_norm=broken, update_norm=updates)
-    figure = plots.gradient_flow(record)
-    figure.canvas.draw()
-    noted = [text.get_text() for text in figure.axes[0].texts]
-    assert noted == ["0" if value == 0 else "not finite"]
-    plots.update_ratios(record).canvas.draw()
+# --- what each figure shows --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("ratio", "kind"),
-    [(1e-3, "vanishing"), (0.5, "healthy"), (1.0, "healthy"), (1e4, "exploding"), (math.inf, "exploding")],
+    ("ratio", "name"),
+    [
+        (0.0, "vanishing"),
+        (0.0099, "vanishing"),
+        (0.01, "healthy"),
+        (1.0, "healthy"),
+        (100.0, "healthy"),
+        (101.0, "exploding"),
+        (INF, "exploding"),
+        (NAN, "neutral"),
+    ],
 )
-def test_a_regime_has_one_colour(ratio, kind):
-    assert plots.regime(ratio) == kind
-    figure = plots.gradient_profile(torch.tensor([[min(ratio, 1e30), 1.0]]), torch.tensor([min(ratio, 1e30), 1.0]))
-    assert to_hex(figure.axes[0].get_lines()[0].get_color()) == plots.PALETTE[kind]
+def test_a_ratio_has_the_colour_of_its_regime(ratio, name):
+    assert plots.regime(ratio) == name
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (0.5, "converges"),
+        (-0.5, "crossing over"),
+        (-1.0, "oscillates"),
+        (1.0, "does not move"),
+        (-1.2, "diverges"),
+        (1.2, "diverges"),
+        (NAN, "diverges"),
+    ],
+)
+def test_a_walk_is_drawn_where_it_went_and_called_what_it_did(factor, words):
+    path = walk(factor, steps=8)
+    path[:, 1] = torch.arange(9)
+    figure = plots.descent_path(path, (1.0, 0.1))
+    walked = max(figure.axes[0].get_lines(), key=lambda artist: len(artist.get_xdata()))
+    np.testing.assert_array_equal(walked.get_xydata(), path.numpy())
+    assert words in figure.axes[0].get_title(loc="left") and words in figure.get_label()
+
+
+@pytest.mark.parametrize("product", [0.3, 1.0, 1.7, 2.0, 2.1])
+def test_the_error_is_drawn_beside_the_closed_form(product):
+    path = walk(0.7)  # not what the formula predicts for this product, so the two lines must differ
+    figure = plots.descent_error(path, product)
+    steps, predicted = line(figure, "predicted")
+    expected = [abs(1 - product) ** t for t in range(13)]
+    shown = [value if value > 0 else NAN for value in expected]
+    np.testing.assert_allclose(predicted, shown, rtol=1e-9)
+    assert steps.tolist() == list(range(13))
+    np.testing.assert_allclose(line(figure, "torch.optim.SGD")[1], [0.7**t for t in range(13)], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("tanh", math.tanh), ("sigmoid", lambda z: 1 / (1 + math.exp(-z))), ("relu", lambda z: max(z, 0.0))],
+)
+def test_an_activation_is_drawn_with_its_slope(name, function):
+    figure = plots.activation_and_slope(name)
+    z, value = line(figure, f"{name}(z)")
+    np.testing.assert_allclose(value, [function(x) for x in z], atol=1e-12)
+    z, slope = line(figure, "its slope")
+    off = np.abs(z) > 1e-3  # ReLU has no slope at its kink
+    by_difference = [(function(x + 1e-5) - function(x - 1e-5)) / 2e-5 for x in z[off]]
+    np.testing.assert_allclose(slope[off], by_difference, atol=1e-8)
+    assert z[0] == -8 and z[-1] == 8, "the axis runs from -8 to 8"
+
+
+def test_a_callable_keeps_its_name():
+    figure = plots.activation_and_slope(torch.sin, "sine")
+    assert "sine" in figure.get_label() and len(line(figure, "sine(z)")[0]) > 100
+    assert "sin" in plots.activation_and_slope(torch.sin).get_label()
+
+
+def test_bars_count_pre_activations_and_the_rest_falls_into_the_outermost():
+    values = torch.tensor([0.05] * 30 + [1.05] * 15 + [-99.0] * 6 + [99.0] * 3)
+    figure = plots.saturation("tanh", values, 0.5)
+    bars = {(bar.get_x(), bar.get_x() + bar.get_width()): bar.get_height() for bar in figure.axes[0].patches}
+    heights = {x: next(h for (a, b), h in bars.items() if a <= x < b) for x in (0.05, 1.05, -7.99, 7.99)}
+    # the tallest bar is as high as the steepest slope, which is 1 for tanh
+    assert heights == pytest.approx({0.05: 1.0, 1.05: 0.5, -7.99: 0.2, 7.99: 0.1})
+    assert sum(bars.values()) == pytest.approx(1.8), "and there is no other bar"
+    z, slope = line(figure, "slope")
+    np.testing.assert_allclose(slope, [1 / math.cosh(x) ** 2 for x in z], atol=1e-12)
+    mean = (30 / math.cosh(0.05) ** 2 + 15 / math.cosh(1.05) ** 2) / 54
+    assert level(figure, mean), f"the mean slope {mean:.3f} is a line"
+
+
+def test_a_profile_shows_every_seed_between_its_band_and_theory_as_a_line():
+    measured = np.array([[1e-4, 1e-2, 1.0], [1e-6, 1e-3, 1.0], [1e-5, 1e-1, 1.0]])
+    figure = plots.gradient_profile(measured, [3e-5, 5e-3, 1.0])
+    layers, middle = line(figure, "measured, 3 seeds")
+    assert layers.tolist() == [1, 2, 3], "layers count from 1 at the input"
+    np.testing.assert_allclose(middle, [1e-5, 1e-2, 1.0], rtol=1e-9, err_msg="the geometric mean over seeds")
+    np.testing.assert_allclose(line(figure, "predicted")[1], [3e-5, 5e-3, 1.0])
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    for layer, low, high in ((1, 1e-6, 1e-4), (2, 1e-3, 1e-1), (3, 1, 1)):
+        edge = band[band[:, 0] == layer, 1]
+        assert (edge.min(), edge.max()) == pytest.approx((low, high)), f"the band at layer {layer} is the range"
+    assert figure.axes[0].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("first", "kind", "words"),
+    [
+        (1e-5, "vanishing", "10^{-5}"),
+        (0.0, "vanishing", "none"),
+        (0.5, "healthy", "0.5 times"),
+        (30.0, "healthy", "30 times"),
+        (2e6, "exploding", "10^{6}"),
+        (INF, "exploding", "∞"),
+        (NAN, "neutral", "unknown"),
+    ],
+)
+def test_a_profile_says_and_colours_what_layer_one_gets(first, kind, words):
+    figure = plots.gradient_profile([[first, 1.0]], [1.0, 1.0])
+    assert words in figure.axes[0].get_title(loc="left")
+    (points,) = [artist for artist in figure.axes[0].get_lines() if artist.get_label().startswith("measured")]
+    assert to_hex(points.get_color()) == PALETTE[kind] and points.get_marker() == plots.MARKER[kind]
+
+
+def test_a_seed_with_nothing_to_show_is_left_out_of_the_mean():
+    figure = plots.gradient_profile([[0.0, 1.0], [0.01, 1.0], [1.0, 1.0]], [0.1, 1.0])
+    assert line(figure, "measured, 3 seeds")[1][0] == pytest.approx(0.1), "the mean of 0.01 and 1 on a log axis"
+    edge = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert np.nanmin(edge[edge[:, 0] == 1, 1]) == pytest.approx(0.01), "and the band is that of the other two"
+
+
+@pytest.mark.parametrize(
+    ("norms", "kind", "title", "notes"),
+    [
+        ([1e-6, 1e-3, 1.0], "vanishing", "1.0e-06", []),
+        ([5.0, 3.0, 1.0], "healthy", "5.0e+00", []),
+        ([1e6, 1e3, 1.0], "exploding", "1.0e+06", []),
+        ([0.0, 1e-3, 1.0], "vanishing", "0.0e+00", ["0"]),
+        ([INF, 1e30, 1.0], "exploding", "inf", ["not finite"]),
+        ([INF, INF, INF], "exploding", "No ratio", ["not finite"] * 3),
+        ([NAN, 1.0, 1.0], "neutral", "No ratio", ["not finite"]),
+    ],
+)
+def test_gradient_flow_shows_each_norm_and_marks_what_has_no_place_on_the_axis(norms, kind, title, notes):
+    figure = plots.gradient_flow(record([[1, 1, 1], norms, [1, 1, 1]]), row=1)
+    (points,) = figure.axes[0].get_lines()
+    assert points.get_xdata().tolist() == [1, 2, 3]
+    shown = [norm if 0 < norm < INF else NAN for norm in norms]
+    np.testing.assert_array_equal(points.get_ydata(), shown)
+    assert to_hex(points.get_color()) == PALETTE[kind]
+    assert title in figure.axes[0].get_title(loc="left")
+    assert [text.get_text() for text in figure.axes[0].texts] == notes
+
+
+def test_update_ratios_divide_by_the_weights_of_the_same_step():
+    update = [[1e-3, 2e-3, 3e-3], [4e-3, 0.0, 6e-3]]
+    weight = [[1.0, 2.0, 4.0], [2.0, 5.0, 3.0]]
+    figure = plots.update_ratios(record(np.ones((2, 3)), update, weight))
+    for layer, expected in (("layer1", [1e-3, 2e-3]), ("layer2", [1e-3, NAN]), ("layer3", [7.5e-4, 2e-3])):
+        steps, ratio = line(figure, layer)
+        assert steps.tolist() == [1, 2]
+        np.testing.assert_allclose(ratio, expected, rtol=1e-12, err_msg=layer)
+    assert level(figure, 1e-3), "the usual size in healthy training is a line"
+
+
+def test_update_ratios_show_the_layers_that_were_asked_for():
+    some = record(np.ones((2, 9)), update=np.outer([1, 1], np.arange(1, 10)))
+    asked = plots.update_ratios(some, layers=[9, 2])
+    assert [artist.get_label() for artist in asked.axes[0].get_lines()][:2] == ["layer9", "layer2"]
+    assert line(asked, "layer9")[1].tolist() == [9, 9] and line(asked, "layer2")[1].tolist() == [2, 2]
+    unasked = plots.update_ratios(some)
+    assert [artist.get_label() for artist in unasked.axes[0].get_lines()][:3] == ["layer1", "layer5", "layer9"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "accuracy", "kind"),
+    [([2.3, 1.0, 0.2], 0.95, "healthy"), ([2.3, 2.3, 2.3], 0.1, "vanishing"), ([2.3, 50.0, NAN], 0.1, "exploding")],
+)
+def test_a_learning_curve_is_the_loss_beside_that_of_guessing(loss, accuracy, kind):
+    figure = plots.learning_curve(loss, accuracy, "net")
+    curve = figure.axes[0].get_lines()[0]
+    np.testing.assert_array_equal(curve.get_ydata(), loss)
+    assert to_hex(curve.get_color()) == PALETTE[kind]
+    guessing = -sum(0.1 * math.log(0.1) for _ in range(10))  # the entropy of ten equal classes
+    assert level(figure, guessing), "guessing among ten classes is a line"
+
+
+def test_accuracy_is_averaged_over_seeds_and_pointed_at():
+    figure = plots.accuracy_by_depth(ACCURACY, 1, "sigmoid")
+    for name, expected in (("sigmoid", [0.925, 0.1]), ("relu", [0.95, 0.935])):
+        depths, mean = line(figure, name)
+        assert depths.tolist() == [1, 20]
+        np.testing.assert_allclose(mean, expected, err_msg=name)
+    band = figure.axes[0].collections[1].get_paths()[0].vertices
+    edge = band[band[:, 0] == 20, 1]
+    assert (edge.min(), edge.max()) == pytest.approx((0.9, 0.97)), "the band is the range over seeds"
+    rings = [a for a in figure.axes[0].get_lines() if a.get_markerfacecolor() == "none"]
+    assert [(float(r.get_xdata()[0]), float(r.get_ydata()[0])) for r in rings] == [(1, pytest.approx(0.925))]
+    assert "0.93" in figure.axes[0].get_title(loc="left"), "0.925 in two digits"
+    assert not any(a.get_markerfacecolor() == "none" for a in plots.accuracy_by_depth(ACCURACY).axes[0].get_lines())
+    assert level(figure, 0.1), "guessing is a line"
+
+
+def test_the_loss_along_the_gradient_is_drawn_in_the_colour_of_its_regime():
+    losses = {"vanishing": [2.3, 2.3], "healthy": [2.0, 0.5], "exploding": [2.0, 9.0]}
+    figure = plots.loss_along_gradient([0.0, 0.7], losses)
+    for kind, expected in losses.items():
+        distance, loss = line(figure, kind)
+        assert distance.tolist() == [0.0, 0.7] and loss.tolist() == expected, kind
+        (drawn_line,) = [a for a in figure.axes[0].get_lines() if a.get_label() == kind]
+        assert to_hex(drawn_line.get_color()) == PALETTE[kind]

@@ -28,7 +28,14 @@ function nameAll() {
   document.querySelectorAll(".widget-toggle-buttons").forEach(nameButtons);
 }
 
+// Roles and names that the theme gives and its own content contradicts.
+function correctTheme() {
+  document.querySelectorAll("summary[aria-label]").forEach((summary) => summary.removeAttribute("aria-label"));
+  document.querySelectorAll(".citation-list[role]").forEach((list) => list.removeAttribute("role"));
+}
+
 document.addEventListener("DOMContentLoaded", () => {
+  correctTheme();
   let planned = false;
   const plan = () => {
     if (planned) return;
