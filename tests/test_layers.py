@@ -80,4 +80,4 @@ def test_theory_knows_nothing_of_the_package():
 
 
 def test_there_is_no_drawer_for_odds_and_ends():
-    assert not {"utils", "util", "helpers", "common", "misc"} & set(modules()), "give the code a name for what it does"
+    assert not {"utils", "util", "common", "misc"} & set(modules()), "give the code a name for what it does"

@@ -71,9 +71,11 @@ def test_the_history_has_one_loss_a_step_and_one_accuracy_an_epoch(few):
 
 
 def test_the_same_seed_is_the_same_run_and_another_is_not(few):
-    first, again, other = (train(few, seed=seed)[1].loss for seed in (3, 3, 4))
-    assert first == again, "the same seed must give the same losses, bit for bit"
-    assert first != other, "another seed must shuffle otherwise"
+    (model, first), (twin, again), (_, other) = (train(few, seed=seed) for seed in (3, 3, 4))
+    assert first.loss == again.loss, "the same seed must give the same losses, bit for bit"
+    assert first.loss != other.loss, "another seed must shuffle otherwise"
+    for (name, p), q in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert torch.equal(p, q), f"{name} of two runs with one seed differ"
 
 
 def test_the_order_of_examples_does_not_touch_the_global_generator(few):
