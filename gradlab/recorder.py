@@ -5,6 +5,7 @@ in the same weights, bit for bit, as an unwatched one.
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,15 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 # A unit is saturated for one example where its activation's slope is below this share of the largest slope it has.
 SATURATED_BELOW = 0.05
+
+# Gradient histograms share these edges, in every layer and run: half decades from 1e-40 to 1e10, negative and positive.
+# The middle bin holds what is zero or smaller.
+_MAGNITUDES = [10 ** (exponent / 2) for exponent in range(-80, 21)]
+HISTOGRAM_EDGES = np.array([*(-m for m in reversed(_MAGNITUDES)), *_MAGNITUDES])
+_EDGES = torch.from_numpy(HISTOGRAM_EDGES)
+
+# A unit is called dead when it gave 0 on at least this many examples in a row: a small batch may miss a living one.
+DEAD_AFTER = 512
 
 # The slope from the output, relative to its maximum. Reading the output spares a second evaluation of the function.
 _RELATIVE_SLOPE: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
@@ -48,8 +58,16 @@ class Record:
         output_rms: shape (S, L), root mean square of a layer's output (for a linear layer: the pre-activations).
         output_gradient_norm: shape (S, L), Euclidean norm of the loss gradient at that output, over the batch.
         saturation: shape (S, A), share of outputs whose slope is below 5 % of the activation's largest slope.
-        dead: shape (S, A), share of units that are exactly 0 for every example of the step (ReLU only). The units
-            of an image (batch, channels, height, width) are its channels, otherwise those of the last dimension.
+        dead: shape (S, A), share of units that were exactly 0 for each of the last 512 recorded examples, or as many
+            as there were (ReLU only). The units of an image (batch, channels, height, width) are its channels,
+            otherwise those of the last dimension.
+        time_ratio: shape (S, L), for a layer that is called several times in one pass (a recurrent cell): gradient
+            norm at the output of its first call over that of its last. NaN for a layer that is called once.
+        loss: shape (S,), as told by ``Recorder.log_loss``.
+        chance_loss: loss of the best answer that ignores the input, as told to the ``Recorder``.
+        output_nonfinite, nonfinite: shape (S, L), whether a layer's output, or its gradient, held inf or NaN.
+        histogram: shape (S, L, B), how many gradient entries fall between two neighbours of ``HISTOGRAM_EDGES``; what
+            is larger counts in the outermost bins, what is not finite nowhere. B is 0 unless asked for.
     """
 
     layers: tuple[str, ...]
@@ -62,6 +80,25 @@ class Record:
     output_gradient_norm: np.ndarray
     saturation: np.ndarray
     dead: np.ndarray
+    time_ratio: np.ndarray
+    loss: np.ndarray
+    chance_loss: float
+    output_nonfinite: np.ndarray
+    nonfinite: np.ndarray
+    histogram: np.ndarray
+
+    @property
+    def first_nonfinite(self) -> tuple[int, str, str] | None:
+        """(step, layer, "output" or "gradient") where inf or NaN was first seen, or None.
+
+        Within a step outputs come before gradients; outputs are looked through from the input, gradients from the loss.
+        """
+        for row, step in enumerate(self.step):
+            for name, found in (("output", self.output_nonfinite[row]), ("gradient", self.nonfinite[row])):
+                if found.any():
+                    layers = np.flatnonzero(found)
+                    return int(step), self.layers[layers[0] if name == "output" else layers[-1]], name
+        return None
 
     @property
     def update_ratio(self) -> np.ndarray:
@@ -77,6 +114,8 @@ class _Pending:
         self.square_sum: dict[int, Tensor] = {}
         self.count: dict[int, int] = {}
         self.gradient_square_sum: dict[int, Tensor] = {}
+        self.calls: dict[int, list[Tensor | None]] = {}  # per call of a layer, the squared gradient at its output
+        self.loss: list[float] = []
         self.saturated: dict[int, Tensor] = {}
         self.outputs: dict[int, int] = {}
         self.alive: dict[int, Tensor] = {}
@@ -89,6 +128,12 @@ def _norm(tensors: list[Tensor]) -> Tensor:
     # an embedding's gradient may be sparse: what it does not store is 0
     dense = (t.detach().coalesce().values() if t.is_sparse else t.detach() for t in tensors)
     return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(t, dtype=torch.float64) for t in dense]))
+
+
+def _first_over_last(squares: list[Tensor | None]) -> Tensor:
+    if len(squares) < 2 or squares[0] is None or squares[-1] is None:
+        return torch.tensor(math.nan, dtype=torch.float64)
+    return torch.sqrt(squares[0] / squares[-1])
 
 
 class Recorder:
@@ -107,13 +152,24 @@ class Recorder:
     Args:
         model: any module with at least one parameter.
         activations: also watch layer outputs and activation modules (tanh and sigmoid: saturation; ReLU: dead units).
+        histograms: also count the gradient entries of each layer by size. Costs a pass over all gradients.
         every: record one step in ``every``, the first included.
+        chance_loss: loss of the best answer that ignores the input, if known: the entropy of the labels in nats, or
+            the variance of the targets. ``training.fit`` fills it in.
     Raises:
         TypeError: if ``model`` is no ``nn.Module`` or ``every`` no integer.
         ValueError: if the model has no parameters, ``every`` is below 1, or a recorder is entered twice.
     """
 
-    def __init__(self, model: nn.Module, *, activations: bool = True, every: int = 1):
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        activations: bool = True,
+        histograms: bool = False,
+        every: int = 1,
+        chance_loss: float | None = None,
+    ):
         if not isinstance(model, nn.Module):
             raise TypeError(f"Recorder needs a torch.nn.Module, got {model!r}")
         if isinstance(every, bool) or not isinstance(every, int):
@@ -124,14 +180,19 @@ class Recorder:
         layers = [(name, module) for name, module in named if next(module.parameters(recurse=False), None) is not None]
         if not layers:
             raise ValueError(f"{type(model).__name__} has no parameters, so there is no gradient to record")
+        if chance_loss is not None and (isinstance(chance_loss, bool) or not isinstance(chance_loss, (int, float))):
+            raise TypeError(f"chance_loss must be a number or None, got {chance_loss!r}")
         self.model = model
         self.every = every
+        self.chance_loss = chance_loss
+        self._histograms = histograms
         self._layers = [(name or type(module).__name__, module) for name, module in layers]
         self._parameters = [list(module.parameters(recurse=False)) for _, module in layers]
         self._ids = {id(p) for group in self._parameters for p in group}
         watched = (*_RELATIVE_SLOPE, *_CAN_DIE)
         self._activations = [(name, module) for name, module in named if activations and isinstance(module, watched)]
         self._watch_outputs = activations
+        self._alive: dict[int, deque[tuple[Tensor, int]]] = {}
         self._rows: list[dict[str, Tensor]] = []
         self._steps: list[int] = []
         self._handles: list = []
@@ -162,10 +223,10 @@ class Recorder:
     def record(self) -> Record:
         """Everything recorded so far, as arrays."""
 
-        def column(name: str, width: int) -> np.ndarray:
+        def column(name: str, *shape: int, kind: torch.dtype = torch.float64) -> np.ndarray:
             if not self._rows:
-                return np.empty((0, width))
-            return torch.stack([row[name].double().cpu() for row in self._rows]).numpy()
+                return torch.empty((0, *shape), dtype=kind).numpy()
+            return torch.stack([row[name].to("cpu", kind) for row in self._rows]).numpy()
 
         n, a = len(self._layers), len(self._activations)
         return Record(
@@ -174,10 +235,34 @@ class Recorder:
             step=np.array(self._steps, dtype=np.int64),
             **{
                 name: column(name, n)
-                for name in ("gradient_norm", "weight_norm", "update_norm", "output_rms", "output_gradient_norm")
+                for name in (
+                    "gradient_norm",
+                    "weight_norm",
+                    "update_norm",
+                    "output_rms",
+                    "output_gradient_norm",
+                    "time_ratio",
+                )
             },
             **{name: column(name, a) for name in ("saturation", "dead")},
+            loss=column("loss"),
+            chance_loss=math.nan if self.chance_loss is None else float(self.chance_loss),
+            output_nonfinite=column("output_nonfinite", n, kind=torch.bool),
+            nonfinite=column("nonfinite", n, kind=torch.bool),
+            histogram=column("histogram", n, len(_EDGES) - 1 if self._histograms else 0, kind=torch.int64),
         )
+
+    def log_loss(self, loss: Tensor | float) -> None:
+        """Tell the loss of the coming step; told several times before one step, their mean is kept.
+
+        Args:
+            loss: a number, or a tensor with one entry.
+        Raises:
+            ValueError: for a tensor with several entries.
+        """
+        if isinstance(loss, Tensor) and loss.numel() != 1:
+            raise ValueError(f"log_loss takes one number, got a tensor of shape {tuple(loss.shape)}")
+        self._pending.loss.append(float(loss.detach()) if isinstance(loss, Tensor) else float(loss))
 
     def capture(self) -> None:
         """Count one step that has no optimiser, and record the gradients as they stand; its update is NaN."""
@@ -194,6 +279,8 @@ class Recorder:
 
     def _output_hook(self, index: int) -> Callable:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, tuple) and output:
+                output = output[0]  # recurrent layers give their state as well
             if not (self._due() and torch.is_grad_enabled() and isinstance(output, Tensor)):
                 return
             pending = self._pending
@@ -201,10 +288,14 @@ class Recorder:
             pending.square_sum[index] = pending.square_sum.get(index, 0) + square
             pending.count[index] = pending.count.get(index, 0) + output.numel()
             if output.requires_grad:
+                calls = pending.calls.setdefault(index, [])
+                call = len(calls)
+                calls.append(None)
 
                 def gradient_hook(gradient: Tensor) -> None:
                     square = torch.linalg.vector_norm(gradient.detach(), dtype=torch.float64) ** 2
                     pending.gradient_square_sum[index] = pending.gradient_square_sum.get(index, 0) + square
+                    calls[call] = square
 
                 output.register_hook(gradient_hook)
 
@@ -220,6 +311,7 @@ class Recorder:
             if relative_slope is None:
                 alive = _units_alive(output)
                 pending.alive[index] = pending.alive[index] | alive if index in pending.alive else alive
+                pending.outputs[index] = pending.outputs.get(index, 0) + len(output)
             else:
                 saturated = (relative_slope(output) < SATURATED_BELOW).sum().double()
                 pending.saturated[index] = pending.saturated.get(index, 0) + saturated
@@ -253,12 +345,22 @@ class Recorder:
             found = [finish(i, values[i]).double() if i in values else nan for i in indices]
             return torch.stack(found) if found else torch.empty(0, dtype=torch.float64)
 
+        gradients = [[p.grad for p in group if p.grad is not None] for group in self._parameters]
+        norms = [_norm(group) for group in gradients]
         self._steps.append(self._step)
         self._rows.append(
             {
-                "gradient_norm": torch.stack(
-                    [_norm([p.grad for p in group if p.grad is not None]) for group in self._parameters]
+                "gradient_norm": torch.stack(norms),
+                # a norm in float64 cannot overflow on its own, so what is not finite was so before
+                "nonfinite": torch.stack(
+                    [torch.tensor(bool(group)) & ~n.isfinite().cpu() for group, n in zip(gradients, norms, strict=True)]
                 ),
+                "output_nonfinite": torch.tensor(
+                    [i in pending.square_sum and not math.isfinite(pending.square_sum[i]) for i in layers]
+                ),
+                "loss": torch.tensor(sum(pending.loss) / len(pending.loss) if pending.loss else math.nan),
+                "histogram": self._count(gradients),
+                "time_ratio": gather(pending.calls, layers, lambda i, squares: _first_over_last(squares)),
                 "weight_norm": torch.stack([_norm(list(group)) for group in self._parameters]),
                 "update_norm": update_norm,
                 "output_rms": gather(
@@ -268,9 +370,31 @@ class Recorder:
                 "saturation": gather(
                     pending.saturated, activations, lambda i, total: total / max(pending.outputs[i], 1)
                 ),
-                "dead": gather(pending.alive, activations, lambda i, alive: 1 - alive.double().mean()),
+                "dead": gather(pending.alive, activations, lambda i, alive: self._dead(i, alive, pending.outputs[i])),
             }
         )
+
+    def _dead(self, index: int, alive: Tensor, examples: int) -> Tensor:
+        """Share of units that no recent example woke; remembers just as many steps as that needs."""
+        recent = self._alive.setdefault(index, deque())
+        recent.append((alive, examples))
+        while sum(n for _, n in recent) - recent[0][1] >= DEAD_AFTER:
+            recent.popleft()
+        same_size = [mask for mask, _ in recent if mask.shape == alive.shape]
+        return 1 - torch.stack(same_size).any(0).double().mean()
+
+    def _count(self, gradients: list[list[Tensor]]) -> Tensor:
+        bins = len(_EDGES) - 1
+        if not self._histograms:
+            return torch.empty(len(gradients), 0, dtype=torch.int64)
+        counts = torch.zeros(len(gradients), bins, dtype=torch.int64)
+        for row, group in zip(counts, gradients, strict=True):
+            for gradient in group:
+                values = gradient.detach().coalesce().values() if gradient.is_sparse else gradient.detach()
+                values = values.flatten().double().cpu()
+                places = torch.bucketize(values[values.isfinite()], _EDGES) - 1
+                row += torch.bincount(places.clamp(0, bins - 1), minlength=bins)
+        return counts
 
 
 def probe(

@@ -92,12 +92,17 @@ def fit(
     generator = torch.Generator().manual_seed(seed)
     history = History()
     model.train()
+    if recorder is not None and recorder.chance_loss is None:
+        share = torch.bincount(data.y_train).double() / len(data.y_train)
+        recorder.chance_loss = torch.special.entr(share).sum().item()  # of answering by the shares of the classes
     with recorder if recorder is not None else nullcontext():
         for _ in trange(epochs, desc="training", unit="epoch", disable=not progress):
             for batch in torch.randperm(len(data.x_train), generator=generator).split(batch_size):
                 optimizer.zero_grad()
                 loss = cross_entropy(model(data.x_train[batch]), data.y_train[batch])
                 loss.backward()
+                if recorder is not None:
+                    recorder.log_loss(loss)
                 optimizer.step()
                 history.loss.append(loss.item())
             history.train_accuracy.append(accuracy(model, data.x_train, data.y_train))

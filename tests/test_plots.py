@@ -40,6 +40,12 @@ def record(gradient, update=None, weight=None) -> Record:
         output_gradient_norm=blank,
         saturation=np.empty((steps, 0)),
         dead=np.empty((steps, 0)),
+        time_ratio=blank,
+        loss=np.full(steps, NAN),
+        chance_loss=NAN,
+        output_nonfinite=np.zeros((steps, count), dtype=bool),
+        nonfinite=~np.isfinite(gradient),
+        histogram=np.empty((steps, count, 0), dtype=np.int64),
     )
 
 

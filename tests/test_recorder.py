@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim import optimizer as torch_optimizer
 
 from gradlab.models import MLP
-from gradlab.recorder import Recorder, probe
+from gradlab.recorder import HISTOGRAM_EDGES, Recorder, probe
 
 torch.set_num_threads(1)
 
@@ -438,3 +438,107 @@ def test_probe_gives_gradients_back_when_the_loss_fails():
         probe(model, *next(batches(1)), broken)
     assert all(p.grad is g for p, g in zip(model.parameters(), kept, strict=True)), "gradients were lost"
     assert hooks_of(model) == 0, "hooks were left behind"
+
+
+def test_the_loss_is_what_was_told_or_nan():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(model, chance_loss=1.5) as recorder:
+        train(model, optimizer, 1)
+        recorder.log_loss(torch.tensor([2.0], requires_grad=True))
+        train(model, optimizer, 1)
+        recorder.log_loss(1.0)
+        recorder.log_loss(4.0)  # two batches before one step
+        train(model, optimizer, 1)
+    assert np.array_equal(recorder.record.loss, [math.nan, 2.0, 2.5], equal_nan=True)
+    assert recorder.record.chance_loss == 1.5
+    with pytest.raises(ValueError, match=r"\(2,\)"):
+        recorder.log_loss(torch.ones(2))
+
+
+def test_a_histogram_counts_every_gradient_entry_where_it_belongs():
+    model = nn.Linear(4, 2, bias=False)
+    model.weight.grad = torch.tensor([[0.0, 1e-30, -3e-5, 2.0], [2.0, -1e20, math.inf, math.nan]])
+    with Recorder(model, histograms=True) as recorder:
+        recorder.capture()
+    counts = recorder.record.histogram[0, 0]
+    assert len(counts) == len(HISTOGRAM_EDGES) - 1
+    expected, _ = np.histogram(np.float64([0.0, np.float32(1e-30), np.float32(-3e-5), 2.0, 2.0]), HISTOGRAM_EDGES)
+    expected[0] += 1  # beyond the last edge: in the outermost bin
+    assert np.array_equal(counts, expected)
+    assert recorder.record.nonfinite[0, 0]
+
+
+def test_without_histograms_there_is_nothing_to_store():
+    model = network()
+    with Recorder(model) as recorder:
+        train(model, torch.optim.SGD(model.parameters(), lr=0.1), 2)
+    assert recorder.record.histogram.shape == (2, len(recorder.record.layers), 0)
+
+
+@pytest.mark.parametrize("scale", [1e25, 1e39])
+def test_the_first_layer_that_is_not_finite_is_named(scale):
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3))
+    with torch.no_grad():
+        model[1].weight.mul_(min(scale, 1e30)).mul_(max(scale / 1e30, 1))
+        model[2].weight.mul_(1e30)
+    with Recorder(model) as recorder:
+        model(torch.randn(5, 3)).sum().backward()
+        recorder.capture()
+    with torch.no_grad():
+        x = torch.randn(5, 3)
+        finite = [bool(x.isfinite().all()) for layer in model if (x := layer(x)) is not None]
+    expected = str(finite.index(False))
+    assert recorder.record.first_nonfinite == (1, expected, "output")
+
+
+def test_a_gradient_that_overflows_behind_a_finite_output_is_named_from_the_loss_back():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    with Recorder(model) as recorder:
+        (model(torch.randn(5, 3)) * 1e30 * 1e30).sum().mul(1e30).backward()
+        recorder.capture()
+    record = recorder.record
+    assert not record.output_nonfinite.any()
+    assert record.first_nonfinite == (1, "1", "gradient")
+
+
+class Unrolled(nn.Module):
+    """A recurrent network written as a loop over a cell."""
+
+    def __init__(self, cell: nn.Module):
+        super().__init__()
+        self.cell, self.readout = cell, nn.Linear(6, 2)
+
+    def forward(self, x):
+        state = None
+        self.seen = []
+        for t in range(x.shape[1]):
+            state = self.cell(x[:, t], state)
+            hidden = state[0] if isinstance(state, tuple) else state
+            hidden.retain_grad()
+            self.seen.append(hidden)
+        return self.readout(hidden)
+
+
+@pytest.mark.parametrize(
+    "cell", [nn.RNNCell(3, 6), nn.GRUCell(3, 6), nn.LSTMCell(3, 6)], ids=lambda c: type(c).__name__
+)
+def test_the_time_ratio_compares_the_first_call_of_a_cell_with_its_last(cell):
+    model = Unrolled(cell)
+    record = probe(model, torch.randn(5, 9, 3), torch.randint(0, 2, (5,)))
+    first, last = (model.seen[t].grad.double().norm() for t in (0, -1))
+    assert record.layers == ("cell", "readout")
+    assert record.time_ratio[0, 0] == pytest.approx(float(first / last), rel=1e-6)
+    assert math.isnan(record.time_ratio[0, 1])  # called once
+
+
+def test_a_unit_is_dead_only_if_none_of_the_last_512_examples_woke_it():
+    model = nn.Sequential(nn.Linear(1, 2), nn.ReLU())
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[1.0], [1.0]]))
+        model[0].bias.copy_(torch.tensor([0.0, -100.0]))  # the second never wakes
+    with Recorder(model) as recorder:
+        for value in [1.0, *[-1.0] * 9]:  # the first wakes in the first batch of 64 only
+            model(torch.full((64, 1), value)).sum().backward()
+            recorder.capture()
+    assert recorder.record.dead[:, 0].tolist() == [0.5] * 8 + [1.0] * 2
