@@ -236,6 +236,71 @@ def gradient_profile(
     return torch.exp(log_norm.flip(0).cumsum(0).flip(0))
 
 
+def critical_weight_std(activation: Activation, *, bias_std: float = 0.0) -> float:
+    """The weight scale at which gradients neither vanish nor explode in a very deep network.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        bias_std: sigma_b.
+    Returns:
+        The smallest sigma_w whose factor ``chi``, taken at the variance where the signal settles, reaches 1.
+    Raises:
+        ValueError: for an unknown activation, a negative or non-finite argument, or an activation whose factor stays
+            on one side of 1 for every sigma_w between 0.05 and 200.
+    Source: Schoenholz et al. 2017, section 4 (the border between the ordered and the chaotic phase).
+    """
+
+    def log_factor(log_weight_std: float) -> float:
+        weight_std = math.exp(log_weight_std)
+        settled = fixed_point(activation, weight_std, bias_std=bias_std)
+        return math.log(max(chi(activation, weight_std, min(max(settled, 1e-300), 1e300)), 1e-300))
+
+    grid = torch.linspace(math.log(0.05), math.log(200), 42, dtype=torch.float64).tolist()
+    below = grid[0]
+    if log_factor(below) < 0:
+        for above in grid[1:]:
+            if log_factor(above) >= 0:
+                return math.exp(brentq(log_factor, below, above, xtol=1e-9))
+            below = above
+    raise ValueError(f"no critical weight scale for {activation!r}: its factor crosses 1 nowhere from 0.05 to 200")
+
+
+def overflow_depth(
+    activation: Activation, weight_std: float, *, input_variance: float = 1.0, width: int = 256
+) -> float:
+    """The first layer whose pre-activations leave the range of float32.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        weight_std: sigma_w, the same in every layer; there are no biases.
+        input_variance: mean square of the network's inputs, above 0.
+        width: units per layer; of so many Gaussian values the largest is about sqrt(2 ln width) times their root mean
+            square.
+    Returns:
+        The layer's number, counted from 1, as a float; ``math.inf`` if the signal never grows so far. Wide layers are
+        assumed: each layer of n ReLU units adds about sqrt(5 / n) / 2 to the spread of the logarithm.
+    Raises:
+        ValueError: for an unknown activation, a width below 2, or an argument that is not positive and finite.
+    """
+    if isinstance(width, bool) or not isinstance(width, int):
+        raise TypeError(f"width must be an integer, got {width!r}")
+    if width < 2:
+        raise ValueError(f"width must be at least 2, got {width}")
+    weight_std = _require("weight_std", weight_std, strict=True)
+    log_variance = 2 * math.log(weight_std) + math.log(_require("input_variance", input_variance, strict=True))
+    log_limit = 2 * math.log(torch.finfo(torch.float32).max) - math.log(2 * math.log(width))
+    layer = 1
+    while log_variance < log_limit:
+        # far beyond any bend of the activation its growth no longer depends on the size, and float64 need not hold it
+        variance = math.exp(min(max(log_variance, -600), 600))
+        growth = math.log(max(variance_map(activation, weight_std, variance) / variance, 1e-300))
+        if growth < 1e-9:
+            return math.inf
+        log_variance += growth
+        layer += 1
+    return float(layer)
+
+
 def stability_limit(curvature: float) -> float:
     """The learning rate above which gradient descent on a quadratic diverges.
 

@@ -248,3 +248,51 @@ def test_the_stability_limit_is_where_real_descent_turns(curvature):
         assert (path[1:] * path[:-1] < 0).all(), f"{verdict} the limit every step crosses the minimum"
     far = training.descend(1.5 * limit, [curvature], [1.5], steps)[-1].abs()
     assert far > 1e50, "well above the limit descent must diverge"
+
+
+# closed forms: the factor of a linear layer is sigma_w^2, of ReLU sigma_w^2 / 2, and of tanh sigma_w^2 where z is small
+@pytest.mark.parametrize(("activation", "expected"), [("linear", 1.0), ("relu", math.sqrt(2)), ("tanh", 1.0)])
+def test_the_critical_weight_scale_of_known_activations(activation, expected):
+    assert theory.critical_weight_std(activation) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", torch.nn.functional.silu, torch.nn.functional.gelu])
+def test_at_the_critical_weight_scale_a_settled_signal_keeps_its_gradient(activation):
+    critical = theory.critical_weight_std(activation)
+    for share, sign in ((0.98, -1), (1.02, 1)):
+        variance = 1.0
+        for _ in range(2000):  # the signal settles by itself here, not by the search for a fixed point under test
+            variance = min(theory.variance_map(activation, share * critical, variance), 1e300)
+        z = torch.randn(400_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * math.sqrt(variance)
+        z.requires_grad_(True)
+        function = torch.sigmoid if activation == "sigmoid" else activation
+        (slopes,) = torch.autograd.grad(function(z).sum(), z)
+        factor = (share * critical) ** 2 * slopes.square().mean().item()
+        assert sign * (factor - 1) > 0, f"at {share} of the critical scale the factor is {factor:.3f}"
+
+
+def test_an_activation_that_never_carries_a_gradient_has_no_critical_weight_scale():
+    with pytest.raises(ValueError, match=r"no critical weight scale.*0\.05 to 200"):
+        theory.critical_weight_std(lambda z: 0 * z)
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("weight_std", [6.0, 8.0, 32.0])
+def test_float32_overflows_within_a_layer_of_the_prediction(activation, weight_std):
+    width = 256
+    predicted = theory.overflow_depth(activation, weight_std, width=width)
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        signal, layer = torch.randn(8, width, generator=generator), 0
+        while signal.isfinite().all():
+            weight = torch.randn(width, width, generator=generator) * weight_std / math.sqrt(width)
+            signal, layer = signal @ weight, layer + 1
+            signal = signal.relu() if activation == "relu" else signal
+        assert abs(layer - predicted) <= 1, f"seed {seed}: overflow in layer {layer}, predicted {predicted:g}"
+
+
+@pytest.mark.parametrize(
+    ("activation", "weight_std"), [("tanh", 50.0), ("sigmoid", 50.0), ("relu", 1.0), ("linear", 1)]
+)
+def test_a_bounded_or_shrinking_signal_never_overflows(activation, weight_std):
+    assert theory.overflow_depth(activation, weight_std) == math.inf
