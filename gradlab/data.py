@@ -1,4 +1,4 @@
-"""Real data that needs no download: the 1,797 handwritten digits inside scikit-learn."""
+"""Data that needs no download: the 1,797 handwritten digits inside scikit-learn, and the adding problem."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,10 @@ from torch import Tensor
 
 
 class Dataset(NamedTuple):
-    """Inputs (float32, one row an example) and class labels (int64), for training and for testing."""
+    """Inputs (float32, one row an example) and targets, for training and for testing.
+
+    Targets are class labels (int64), or numbers (float32) to be met in the mean square.
+    """
 
     x_train: Tensor
     y_train: Tensor
@@ -45,3 +48,47 @@ def digits(seed: int = 0, test_size: float = 0.25) -> Dataset:
         torch.tensor(scaler.transform(x_test), dtype=torch.float32),
         torch.tensor(y_test, dtype=torch.int64),
     )
+
+
+def sequential_digits(seed: int = 0, test_size: float = 0.25) -> Dataset:
+    """The images of ``digits`` read pixel by pixel, row after row: x of shape (examples, 64, 1).
+
+    Raises:
+        ValueError: as ``digits``.
+    """
+    held = digits(seed, test_size)
+    return held._replace(x_train=held.x_train.unsqueeze(2), x_test=held.x_test.unsqueeze(2))
+
+
+def adding_problem(length: int, examples: int = 4096, seed: int = 0) -> Dataset:
+    """Add the two marked numbers of a sequence: one mark lies in its first half, the other in its second.
+
+    Args:
+        length: time steps T, at least 2.
+        examples: for training, at least 1; a quarter as many (at least 1) are made for testing.
+        seed: of the numbers and marks.
+    Returns:
+        A ``Dataset``: x of shape (examples, T, 2), a number from 0 to 1 and a mark of 0 or 1 at each step; y of shape
+        (examples,), the sum. Answering always 1 gives a mean squared error of 1/6.
+    Raises:
+        ValueError: for a length below 2, fewer than 1 example, or a seed that is not a whole number of at least 0.
+    Source: Hochreiter & Schmidhuber 1997, section 5.4, marks as in Arjovsky et al. 2016, section 5.1.
+    """
+    for name, value, least in (("length", length, 2), ("examples", examples, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(count: int) -> tuple[Tensor, Tensor]:
+        numbers = torch.rand(count, length, generator=generator)
+        places = torch.stack(
+            [
+                torch.randint(0, length // 2, (count,), generator=generator),
+                torch.randint(length // 2, length, (count,), generator=generator),
+            ],
+            dim=1,
+        )
+        marks = torch.zeros(count, length).scatter_(1, places, 1.0)
+        return torch.stack([numbers, marks], dim=2), numbers.gather(1, places).sum(1)
+
+    return Dataset(*draw(examples), *draw(max(examples // 4, 1)))

@@ -44,24 +44,28 @@ def weight_std(init: Initializer, fan_in: int, fan_out: int) -> float:
     return _WEIGHT_STD[init](fan_in, fan_out)
 
 
-def initialize(layer: nn.Linear, init: Initializer) -> nn.Linear:
+def initialize(layer: nn.Linear | nn.Conv2d, init: Initializer) -> nn.Linear | nn.Conv2d:
     """Draw new weights for ``layer`` in place, from torch's global generator, and return it.
 
-    Biases become 0, except for ``"pytorch"``, which keeps that library's own default for both.
+    Biases become 0, except for ``"pytorch"``, which keeps that library's own default for both. A convolution's fan-in
+    is its input channels times the area of its kernel, its fan-out the output channels times that area.
 
     Raises:
-        ValueError, TypeError: as ``weight_std``; TypeError also for a layer that is not ``nn.Linear``.
+        ValueError, TypeError: as ``weight_std``; TypeError also for a layer that is neither ``nn.Linear`` nor
+            ``nn.Conv2d``.
     """
-    if not isinstance(layer, nn.Linear):
-        raise TypeError(f"initialize needs a torch.nn.Linear, got {type(layer).__name__}")
-    std = weight_std(init, layer.in_features, layer.out_features)
+    if not isinstance(layer, (nn.Linear, nn.Conv2d)):
+        raise TypeError(f"initialize needs a torch.nn.Linear or torch.nn.Conv2d, got {type(layer).__name__}")
+    area = layer.weight[0, 0].numel()
+    fan_in, fan_out = layer.weight.shape[1] * area, layer.weight.shape[0] * area
+    std = weight_std(init, fan_in, fan_out)
     if init == "pytorch":
         layer.reset_parameters()
         return layer
     if init == "orthogonal":
         nn.init.orthogonal_(layer.weight)
     else:
-        nn.init.normal_(layer.weight, std=std / math.sqrt(layer.in_features))
+        nn.init.normal_(layer.weight, std=std / math.sqrt(fan_in))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer

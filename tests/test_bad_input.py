@@ -14,7 +14,7 @@ from torch import nn
 
 from gradlab import data, explore, initializers, models, plots, recorder, theory, training
 from gradlab.data import Dataset
-from gradlab.models import MLP
+from gradlab.models import MLP, ConvNet, RecurrentClassifier
 from gradlab.recorder import Recorder, probe
 
 torch.set_num_threads(1)
@@ -131,9 +131,9 @@ BAD = [
     (initializers.weight_std, lambda: initializers.weight_std("he", 3, "x"), TypeError, r"fan_out.*number.*'x'"),
     (
         initializers.initialize,
-        lambda: initializers.initialize(nn.Conv2d(1, 1, 1), "he"),
+        lambda: initializers.initialize(nn.Conv1d(1, 1, 1), "he"),
         TypeError,
-        r"nn\.Linear.*Conv2d",
+        r"nn\.Linear.*nn\.Conv2d.*Conv1d",
     ),
     (
         initializers.initialize,
@@ -155,6 +155,39 @@ BAD = [
     (models.MLP, lambda: MLP(2, init=-1.0), ValueError, r"at least 0.*-1\.0"),
     (models.MLP, lambda: MLP(2, seed="a"), TypeError, r"seed.*integer or None.*'a'"),
     (models.MLP, lambda: MLP(2, seed=1.5), TypeError, r"seed.*integer or None.*1\.5"),
+    (models.MLP, lambda: MLP(2, norm="group"), ValueError, r"unknown norm 'group'.*batch.*layer.*None"),
+    (models.MLP, lambda: MLP(2, skip=True, branch_scale=-1.0), ValueError, r"branch_scale.*at least 0.*-1\.0"),
+    (models.ConvNet, lambda: ConvNet(0), ValueError, r"depth.*at least 1.*0"),
+    (models.ConvNet, lambda: ConvNet(2, norm="instance"), ValueError, r"unknown norm 'instance'.*batch.*layer"),
+    (models.ConvNet, lambda: ConvNet(2, side=0), ValueError, r"side.*at least 1.*0"),
+    (models.ConvNet, lambda: ConvNet(2, branch_scale=NAN), ValueError, r"branch_scale.*finite.*nan"),
+    (models.ConvNet, lambda: ConvNet(2, activation="rleu"), ValueError, rf"'rleu'.*{ACTIVATIONS}"),
+    (models.RecurrentClassifier, lambda: RecurrentClassifier("elman"), ValueError, r"'elman'.*rnn.*lstm.*gru"),
+    (models.RecurrentClassifier, lambda: RecurrentClassifier(hidden=0), ValueError, r"hidden.*at least 1.*0"),
+    (
+        models.RecurrentClassifier,
+        lambda: RecurrentClassifier(recurrent_init="he"),
+        ValueError,
+        r"recurrent_init 'he'.*pytorch.*orthogonal.*spectral radius",
+    ),
+    (
+        models.RecurrentClassifier,
+        lambda: RecurrentClassifier(recurrent_init=-0.5),
+        ValueError,
+        r"spectral radius.*at least 0.*-0\.5",
+    ),
+    (
+        models.RecurrentClassifier,
+        lambda: RecurrentClassifier("gru", forget_bias=1.0),
+        ValueError,
+        r"forget_bias.*lstm.*'gru'",
+    ),
+    (
+        models.RecurrentClassifier,
+        lambda: RecurrentClassifier()(torch.zeros(3, 0, 1)),
+        ValueError,
+        r"at least 1 time step.*\(3, 0, 1\)",
+    ),
     # data
     (data.digits, lambda: data.digits(test_size=0), ValueError, r"test_size.*between 0 and 1.*0"),
     (data.digits, lambda: data.digits(test_size=1.0), ValueError, r"test_size.*between 0 and 1.*1\.0"),
@@ -163,6 +196,15 @@ BAD = [
     (data.digits, lambda: data.digits(seed=-3), ValueError, r"seed.*at least 0.*-3"),
     (data.digits, lambda: data.digits(seed=None), ValueError, r"seed.*whole number.*None"),
     # training
+    (training.chance_loss, lambda: training.chance_loss(torch.zeros(0)), ValueError, r"at least one target.*none"),
+    (training.fit, lambda: fit(clip_norm=0), ValueError, r"clip_norm.*above 0.*0"),
+    (training.fit, lambda: fit(clip_norm=-1.0), ValueError, r"clip_norm.*above 0.*-1\.0"),
+    (training.fit, lambda: fit(clip_value=NAN), ValueError, r"clip_value.*finite.*nan"),
+    (data.sequential_digits, lambda: data.sequential_digits(seed=-1), ValueError, r"seed.*at least 0.*-1"),
+    (data.adding_problem, lambda: data.adding_problem(1), ValueError, r"length.*at least 2.*1"),
+    (data.adding_problem, lambda: data.adding_problem(0), ValueError, r"length.*at least 2.*0"),
+    (data.adding_problem, lambda: data.adding_problem(9, 0), ValueError, r"examples.*at least 1.*0"),
+    (data.adding_problem, lambda: data.adding_problem(9, 5, 0.5), ValueError, r"seed.*at least 0.*0\.5"),
     (
         training.accuracy,
         lambda: training.accuracy(nn.Identity(), torch.zeros(0, 2), torch.zeros(0)),

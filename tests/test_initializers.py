@@ -82,3 +82,14 @@ def test_a_layer_is_initialised_in_place_and_may_have_no_bias():
     assert initialize(layer, "he") is layer, "the layer itself is returned"
     assert not torch.equal(layer.weight, before), "its weights must be new"
     assert layer.weight.requires_grad and layer.weight.grad_fn is None, "and still be a leaf that can be trained"
+
+
+@pytest.mark.parametrize(
+    ("init", "expected"),
+    [("he", math.sqrt(2 / 45)), ("xavier", math.sqrt(2 / (45 + 7200))), (1.3, 1.3 / math.sqrt(45))],
+)
+def test_a_convolution_counts_the_area_of_its_kernel_in_its_fans(init, expected):
+    torch.manual_seed(0)
+    layer = initialize(nn.Conv2d(5, 800, 3), init)
+    assert layer.weight.std().item() == pytest.approx(expected, rel=0.02)
+    assert not layer.bias.any()

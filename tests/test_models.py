@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gradlab.initializers import INITIALIZERS
-from gradlab.models import MLP
+from gradlab.models import MLP, ConvNet, RecurrentClassifier
 
 torch.set_num_threads(1)
 
@@ -99,3 +99,100 @@ def test_every_layer_and_the_readout_have_the_promised_weight_scale(init):
 
 def test_the_default_network_fits_the_digits():
     assert MLP(2)(torch.zeros(5, 64)).shape == (5, 10), "64 pixels in, 10 classes out"
+
+
+def plain(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """An MLP with norms and skip connections, written once more with torch's functions."""
+    p, h = dict(model.named_parameters()), x
+    for n in range(1, model.depth + 1):
+        z = h @ p[f"layer{n}.weight"].T + p[f"layer{n}.bias"]
+        if f"norm{n}.weight" in p:
+            dims = 0 if isinstance(getattr(model, f"norm{n}"), nn.BatchNorm1d) else 1
+            centred = z - z.mean(dims, keepdim=True)
+            z = centred / torch.sqrt(centred.square().mean(dims, keepdim=True) + 1e-5)
+        branch = z.clamp(min=0)
+        h = branch if n == 1 or not model.skip else h + model.branch_scale * branch
+    return h @ p["readout.weight"].T + p["readout.bias"]
+
+
+@pytest.mark.parametrize("norm", [None, "batch", "layer"])
+@pytest.mark.parametrize(("skip", "branch_scale"), [(False, 1.0), (True, 1.0), (True, 0.5)])
+def test_norms_and_skip_connections_are_where_they_belong(norm, skip, branch_scale):
+    model = MLP(4, 6, "relu", "he", norm=norm, skip=skip, branch_scale=branch_scale, in_features=5, seed=0)
+    x = torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(model(x), plain(model, x), atol=1e-5)
+
+
+def test_a_branch_of_scale_zero_leaves_the_first_layer_alone():
+    deep = MLP(9, 6, "relu", "he", skip=True, branch_scale=0.0, seed=0)
+    x = torch.randn(4, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(deep(x), deep.readout(deep.layer1(x).relu()))
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("norm", [None, "batch", "layer"])
+def test_a_convolutional_network_is_its_layers_in_order(norm, skip):
+    model = ConvNet(3, 4, norm=norm, skip=skip, in_channels=2, side=5, out_features=3, seed=0)
+    x = torch.randn(7, 50, generator=torch.Generator().manual_seed(0))
+    h = x.reshape(7, 2, 5, 5)
+    for n in (1, 2, 3):
+        layer = getattr(model, f"layer{n}")
+        z = nn.functional.conv2d(h, layer.weight, layer.bias, padding=1)
+        if norm == "batch":
+            z = nn.functional.batch_norm(z, None, None, training=True)
+        elif norm == "layer":
+            z = nn.functional.layer_norm(z, z.shape[1:])
+        h = h + z.relu() if skip and n > 1 else z.relu()
+    expected = h.mean((2, 3)) @ model.readout.weight.T + model.readout.bias
+    assert model(x).shape == (7, 3)
+    assert torch.allclose(model(x), expected, atol=1e-5)
+
+
+def test_a_convolution_starts_at_the_scale_of_its_fan_in():
+    wide = ConvNet(2, 64, init=1.7, seed=0).layer2.weight
+    assert (wide.std() * math.sqrt(64 * 9)).item() == pytest.approx(1.7, rel=0.02)
+
+
+PEERS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+@pytest.mark.parametrize("cell", PEERS)
+def test_a_recurrent_network_agrees_with_the_library_that_reads_whole_sequences(cell):
+    model = RecurrentClassifier(cell, 5, in_features=3, out_features=4, seed=0)
+    peer = PEERS[cell](3, 5, batch_first=True)
+    peer.load_state_dict({f"{name}_l0": value for name, value in model.cell.state_dict().items()})
+    x = torch.randn(6, 9, 3, generator=torch.Generator().manual_seed(0))
+    expected = model.readout(peer(x)[0][:, -1])
+    assert torch.allclose(model(x), expected, atol=1e-6)
+
+
+def test_one_output_is_a_number_an_example():
+    assert RecurrentClassifier("gru", 4, in_features=2, out_features=1)(torch.zeros(6, 3, 2)).shape == (6,)
+
+
+@pytest.mark.parametrize("cell", PEERS)
+def test_recurrent_weights_start_as_asked(cell):
+    for square in RecurrentClassifier(cell, 12, recurrent_init="orthogonal", seed=0).cell.weight_hh.split(12):
+        assert torch.allclose(square @ square.T, torch.eye(12), atol=1e-5), "each gate's square must be orthogonal"
+    for square in RecurrentClassifier(cell, 12, recurrent_init=1.3, seed=0).cell.weight_hh.split(12):
+        radius = torch.linalg.eigvals(square).abs().max().item()
+        assert radius == pytest.approx(1.3, rel=1e-4), "the spectral radius must be the one asked for"
+
+
+def test_the_forget_bias_decides_how_much_of_an_lstm_cell_is_kept():
+    model = RecurrentClassifier("lstm", 6, forget_bias=2.0, seed=0)
+    with torch.no_grad():
+        model.cell.weight_ih.zero_()
+        model.cell.weight_hh.zero_()
+        model.cell.bias_ih.view(4, 6)[2].zero_()  # nothing new is written: the candidate is tanh(0)
+        model.cell.bias_hh.view(4, 6)[2].zero_()
+    state = (torch.zeros(1, 6), torch.ones(1, 6))
+    kept = model.cell(torch.zeros(1, 1), state)[1]
+    assert torch.allclose(kept, torch.full((1, 6), 1 / (1 + math.exp(-2.0)))), "the cell keeps sigmoid(forget_bias)"
+
+
+@pytest.mark.parametrize("build", [lambda s: ConvNet(2, 4, seed=s), lambda s: RecurrentClassifier("lstm", 4, seed=s)])
+def test_a_seed_decides_the_weights_of_every_network(build):
+    first, again, other = (nn.utils.parameters_to_vector(build(seed).parameters()) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

@@ -3,15 +3,16 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from gradlab.data import Dataset, digits
-from gradlab.models import MLP
+from gradlab.data import Dataset, adding_problem, digits
+from gradlab.models import MLP, RecurrentClassifier
 from gradlab.recorder import Recorder
-from gradlab.training import accuracy, descend, fit
+from gradlab.training import accuracy, chance_loss, descend, fit
 
 torch.set_num_threads(1)
 
@@ -152,3 +153,56 @@ def test_a_gradient_above_one_may_converge_and_one_far_below_may_diverge():
     assert huge[-1].abs() < 1e-9, "a gradient of 1000 on a flat bowl converges"
     tiny = descend(0.1, [21.0], [1e-3 / 21], 300)  # gradient 1e-3 at the start
     assert tiny[-1].abs() > 1e3, "a gradient of 1e-3 with lr * curvature above 2 diverges"
+
+
+@pytest.mark.parametrize("how", ["clip_norm", "clip_value"])
+def test_clipping_bounds_what_the_optimiser_sees_and_a_wide_bound_changes_nothing(few, how):
+    start = MLP(2, 16, "tanh", "xavier", seed=1)
+    free, _ = train(few, epochs=1, model=copy.deepcopy(start))
+    wide, _ = train(few, epochs=1, model=copy.deepcopy(start), **{how: 1e6})
+    for a, b in zip(free.parameters(), wide.parameters(), strict=True):
+        assert torch.equal(a, b), "a bound that is never reached must leave the run as it is"
+    model, bound = copy.deepcopy(start), 1e-3
+    steps = []
+
+    def look(optimizer, args, kwargs):
+        steps.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.register_step_pre_hook(look)
+    fit(model, few, optimizer, 1, progress=False, **{how: bound})
+    reached = [(g.norm() if how == "clip_norm" else g.abs().max()).item() for g in steps]
+    assert max(reached) <= bound * (1 + 1e-5) and max(reached) > 0.99 * bound, (
+        f"{how}={bound} let {max(reached)} through"
+    )
+
+
+def test_numbers_are_trained_in_the_mean_square():
+    held = adding_problem(4, 256, seed=0)
+    model = RecurrentClassifier("gru", 16, in_features=2, out_features=1, seed=0)
+    with torch.no_grad():
+        first = (model(held.x_test) - held.y_test).square().mean().item()
+    recorder = Recorder(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    history = fit(model, held, optimizer, 15, progress=False, recorder=recorder)
+    with torch.no_grad():
+        last = (model(held.x_test) - held.y_test).square().mean().item()
+    assert last < first / 3 and history.test_loss[-1] == pytest.approx(last)
+    assert history.train_accuracy == history.test_accuracy == [], "numbers are never simply right or wrong"
+    assert recorder.record.chance_loss == pytest.approx(np.var(held.y_train.numpy()), rel=1e-5)
+
+
+def test_the_loss_of_chance_is_that_of_the_best_constant_answer(data):
+    labels = data.y_train
+    answer = torch.zeros(10, requires_grad=True)
+    best = torch.optim.LBFGS([answer], max_iter=100)
+
+    def loss():
+        best.zero_grad()
+        value = cross_entropy(answer.expand(len(labels), 10), labels)
+        value.backward()
+        return value
+
+    best.step(loss)
+    assert chance_loss(labels) == pytest.approx(loss().item(), abs=1e-5)
+    assert chance_loss(torch.zeros(5, dtype=torch.int64)) == 0, "one class only leaves nothing to learn"
