@@ -12,14 +12,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradlab import data, explore, initializers, models, plots, recorder, theory, training
+from gradlab import data, diagnosis, explore, initializers, models, plots, recorder, theory, training
 from gradlab.data import Dataset
 from gradlab.models import MLP, ConvNet, RecurrentClassifier
 from gradlab.recorder import Recorder, probe
 
 torch.set_num_threads(1)
 
-MODULES = ("theory", "initializers", "models", "data", "training", "recorder", "plots", "explore")
+MODULES = ("theory", "initializers", "models", "data", "training", "recorder", "diagnosis", "plots", "explore")
 
 NAN, INF = math.nan, math.inf
 ACTIVATIONS = r"linear.*relu.*tanh.*sigmoid"
@@ -245,6 +245,9 @@ BAD = [
     (recorder.probe, lambda: probe(nn.Tanh(), torch.zeros(1, 4), torch.zeros(1)), ValueError, r"Tanh.*no parameters"),
     (recorder.probe, lambda: probe(network(), small(0).x_train, small(0).y_train), ValueError, r"at least one.*empty"),
     (recorder.probe, lambda: probe(network(), small(4).x_train, small(3).y_train), ValueError, r"4.*3"),
+    # diagnosis
+    (diagnosis.diagnose, lambda: diagnosis.diagnose(None), TypeError, r"recorder\.record.*NoneType"),
+    (diagnosis.diagnose, lambda: diagnosis.diagnose(Recorder(network())), TypeError, r"recorder\.record.*Recorder"),
     # plots
     (plots.regime, lambda: plots.regime(-1.0), ValueError, r"at least 0.*-1\.0"),
     (plots.regime, lambda: plots.regime("low"), ValueError, r"'low'"),
