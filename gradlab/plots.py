@@ -373,8 +373,7 @@ def _mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, h
 def _lost(record: Record, values: np.ndarray) -> np.ndarray:
     """Which steps have a value that overflowed. A NaN in a step that is finite elsewhere only says "not measured"."""
     values = values.reshape(len(values), -1)
-    faulty = record.nonfinite.any(1) | record.output_nonfinite.any(1)
-    return (np.isinf(values) | (np.isnan(values) & faulty[:, None])).any(1)
+    return (np.isinf(values) | (np.isnan(values) & record.faulty[:, None])).any(1)
 
 
 def _mark_lost(axes: Axes, record: Record, values: np.ndarray) -> str:
@@ -430,7 +429,7 @@ def _trajectories(
             alpha=1 - 0.7 * index / max(len(names) - 1, 1),
             linewidth=0.7 if position is None else 1.6,
             linestyle=dashes or ("solid" if position is None else list(DASHES.values())[position % len(DASHES)]),
-            marker="o",
+            marker="o" if _isolated(values[:, index]) else None,
             markevery=_isolated(values[:, index]),
             label=name,
         )
@@ -449,7 +448,7 @@ def _legend(axes: Axes, lines: Sequence, names: Sequence[str] | None = None, col
         loc="upper center",
         bbox_to_anchor=(0.5, -0.17),
         ncols=columns,
-        handlelength=1.8,
+        handlelength=2.2,
         columnspacing=1.2,
         borderaxespad=0,
     )
@@ -496,8 +495,8 @@ def _loss_panel(axes: Axes, record: Record) -> str:
     axes.set_title(f"Loss: {gone}" if lost.any() else f"Loss: from {start:.3g} to {end:.3g}")
     _loss(axes, record.step, np.where(np.isfinite(loss), loss, math.nan), chance, kind)
     top = float(np.nanmax([*finite, chance])) if len(finite) or not math.isnan(chance) else 1.0
-    if len(finite) and finite.min() > 0 and top > 100 * np.nanmax([finite.min(), chance]):
-        _logarithmic(axes, finite)
+    if len(finite) and finite.min() > 0 and top > 100 * (chance if chance > 0 else finite.min()):
+        _logarithmic(axes, np.append(finite, chance))
     else:
         axes.set_ylim(min([0.0, *finite]), 1.15 * top if top > 0 else 1)
     words = _mark_lost(axes, record, loss)
@@ -559,18 +558,12 @@ def _listed(layers: np.ndarray) -> str:
     return f"layer{'s' if len(layers) > 1 else ''} {', '.join(runs)}"
 
 
-def _magnitudes(record: Record, row: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many gradient entries of each layer are 0 (or below the smallest edge), and in which bin of size the rest."""
-    counts = record.histogram[row].astype(float)
-    half = counts.shape[1] // 2
-    return counts[:, half], counts[:, half + 1 :] + counts[:, half - 1 :: -1]
-
-
 def _histogram_panel(axes: Axes, record: Record, row: int) -> str:
     axes.set(title="Sizes of single gradients", xlabel="layer, from the input", ylabel="|gradient| of single weights")
     if record.histogram.shape[2] == 0:
         return _empty(axes, "no histograms were counted:\nRecorder(model, histograms=True) does it")
-    zeros, counts = _magnitudes(record, row)
+    sizes = record.size_histogram[row].astype(float)
+    zeros, counts = sizes[:, 0], sizes[:, 1:]
     edges = HISTOGRAM_EDGES[len(HISTOGRAM_EDGES) // 2 :]
     total = zeros + counts.sum(1)
     used = np.flatnonzero(counts.any(0))
