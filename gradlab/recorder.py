@@ -90,6 +90,21 @@ class Record:
     activation_kinds: tuple[str, ...] = ()
 
     @property
+    def faulty(self) -> np.ndarray:
+        """Shape (S,): whether any output or gradient of the step held inf or NaN; else a NaN means "not measured"."""
+        return self.output_nonfinite.any(1) | self.nonfinite.any(1)
+
+    @property
+    def size_histogram(self) -> np.ndarray:
+        """Shape (S, L, 101): ``histogram`` without signs. First what is 0 or below the smallest edge, then how many
+        sizes fall between two neighbours of the positive ``HISTOGRAM_EDGES``. Shape (S, L, 0) if none was counted."""
+        half = self.histogram.shape[2] // 2
+        if half == 0:
+            return self.histogram
+        below, zero, above = np.split(self.histogram, [half, half + 1], axis=2)
+        return np.concatenate([zero, above + below[..., ::-1]], axis=2)
+
+    @property
     def first_nonfinite(self) -> tuple[int, str, str] | None:
         """(step, layer, "output" or "gradient") where inf or NaN was first seen, or None.
 
