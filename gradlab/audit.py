@@ -16,13 +16,14 @@ import joblib
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from gradlab import theory
 from gradlab.data import digits
 from gradlab.initializers import Initializer, weight_std
 from gradlab.models import MLP
 from gradlab.recorder import SATURATED_BELOW, Record, Recorder, probe
-from gradlab.training import fit
+from gradlab.training import descend, fit
 
 SEEDS = range(20)
 
@@ -124,7 +125,7 @@ def _claim(id: str) -> Callable:
 
 def claims() -> tuple[str, ...]:
     """The ids of all claims measured so far, in the order of the source document."""
-    return tuple(_CLAIMS)
+    return tuple(sorted(_CLAIMS, key=lambda id: int(id[1:])))
 
 
 @functools.cache
@@ -135,7 +136,7 @@ def finding(id: str) -> Finding:
         ValueError: for an unknown id.
     """
     if id not in _CLAIMS:
-        raise ValueError(f"unknown claim {id!r}; measured are {', '.join(_CLAIMS)}")
+        raise ValueError(f"unknown claim {id!r}; measured are {', '.join(claims())}")
     return _CLAIMS[id]()
 
 
@@ -146,7 +147,7 @@ class _Overview:
         rows = "".join(
             f'<tr><td><a href="#claim-{id.lower()}">{id}</a></td><td>{escape(finding(id).statement)}</td>'
             f"<td>{finding(id).verdict}</td></tr>"
-            for id in _CLAIMS
+            for id in claims()
         )
         head = "<thead><tr><th>id</th><th>statement, in short</th><th>verdict</th></tr></thead>"
         return f'<div class="gradlab-table"><table>{head}<tbody>{rows}</tbody></table></div>'
@@ -218,6 +219,7 @@ def stuck(optimizer: str) -> list[Run]:
     return [run(20, "sigmoid", "pytorch", optimizer, learning_rate, 20, seed) for seed in SEEDS]
 
 
+@functools.cache
 def _batch(size: int = 256) -> tuple[Tensor, Tensor]:
     data = digits()
     return data.x_train[:size], data.y_train[:size]
@@ -246,6 +248,69 @@ def predicted_profile(depth: int, activation: theory.Activation, init: Initializ
     variance = float((x**2).mean()) * (first / later) ** 2
     bias_std = 1 / math.sqrt(3 * width) if init == "pytorch" else 0.0
     return theory.gradient_profile(activation, depth, later, variance, bias_std=bias_std)
+
+
+SETTLED_DEPTH, SETTLED_WIDTH = 20, 128
+
+
+def _settled_input_scale(activation: theory.Activation, scale: float) -> float:
+    """What to multiply the digits by, so that layer 1 has the signal at which a deep network would settle anyway."""
+    settled = theory.fixed_point(activation, scale)
+    if not 0 < settled < math.inf:  # it dies out, or grows for ever: begin as near to that limit as float32 allows
+        settled = 1e-8 if settled == 0 else scale**2
+    return math.sqrt(settled / (scale**2 * float((_batch()[0] ** 2).mean())))
+
+
+@_memory.cache
+def settled_profiles(activation: theory.Activation, scale: float, seeds: Sequence[int] = SEEDS) -> np.ndarray:
+    """As ``profiles``, of 20 layers of 128 units, with the digits scaled so that the signal is settled from layer 1."""
+    x, y = _batch()
+    x = x * _settled_input_scale(activation, scale)
+    models = (MLP(SETTLED_DEPTH, SETTLED_WIDTH, activation, scale, seed=seed) for seed in seeds)
+    norms = np.stack([probe(model, x, y).output_gradient_norm[0, :SETTLED_DEPTH] for model in models])
+    return norms / norms[:, -1:]
+
+
+def settled_prediction(activation: theory.Activation, scale: float) -> np.ndarray:
+    """What ``theory`` predicts for ``settled_profiles``: one factor for all layers; shape (layers,)."""
+    x = _batch()[0] * _settled_input_scale(activation, scale)
+    return theory.gradient_profile(activation, SETTLED_DEPTH, scale, float((x**2).mean())).numpy()
+
+
+@_memory.cache
+def signal_sizes(
+    depth: int, activation: theory.Activation, scale: float, width: int = 256, seeds: Sequence[int] = SEEDS
+) -> np.ndarray:
+    """Root mean square of each layer's pre-activations on 64 digits; inf from the first layer on that is not finite.
+
+    Shape (seeds, depth).
+    """
+    sizes = np.full((len(seeds), depth), math.inf)
+    for row, seed in zip(sizes, seeds, strict=True):
+        signal, layer = _batch(64)[0], 0
+        with torch.no_grad():
+            for name, module in MLP(depth, width, activation, scale, seed=seed).named_children():
+                signal = module(signal)
+                if name.startswith("layer"):
+                    if not signal.isfinite().all():
+                        break
+                    row[layer] = signal.double().square().mean().sqrt()
+                    layer += 1
+    return sizes
+
+
+def predicted_signal(depth: int, activation: theory.Activation, scale: float) -> np.ndarray:
+    """What ``theory`` predicts for the log10 of ``signal_sizes``; shape (depth,)."""
+    variances = [scale**2 * float((_batch(64)[0] ** 2).mean())]
+    for _ in range(depth - 1):
+        variances.append(theory.variance_map(activation, scale, variances[-1]))
+    return np.log10(variances) / 2
+
+
+def predicted_overflow(activation: theory.Activation, scale: float, width: int = 256) -> float:
+    """The layer in which ``signal_sizes`` should first not be finite, by ``theory``."""
+    mean_square = float((_batch(64)[0] ** 2).mean())
+    return theory.overflow_depth(activation, scale, input_variance=mean_square, width=width)
 
 
 def layer_factor(profile: np.ndarray) -> np.ndarray:
@@ -625,5 +690,370 @@ def _s26() -> Finding:
                 lambda v: v <= 1,
             ),
             _all("share of weights that this second rounding touches", rounded_twice, "below 0.15", lambda v: v < 0.15),
+        ),
+    )
+
+
+# --- exploding gradients ---------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def first_step(activation: str, scale: float, learning_rate: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
+    """Of layer 1 of 20: the gradient, and how far one step of SGD moves it, both relative to the norm of its weights.
+
+    Shapes (seeds,). The distance is read off the weights after the step, not computed from the gradient.
+    """
+    gradients, moved = [], []
+    for seed in SEEDS:
+        model = MLP(20, 128, activation, scale, seed=seed)
+        before = model.layer1.weight.detach().double().clone()
+        optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+        x, y = _batch()
+        cross_entropy(model(x), y).backward()
+        optimizer.step()
+        gradients.append(float(model.layer1.weight.grad.double().norm() / before.norm()))
+        moved.append(float((model.layer1.weight.detach().double() - before).norm() / before.norm()))
+    return np.array(gradients), np.array(moved)
+
+
+@_claim("S21")
+def _s21() -> Finding:
+    (calm, calm_step), (large, large_step) = (first_step("tanh", scale) for scale in (1.0, 4.0))
+    return Finding(
+        "S21",
+        "Exploding gradients: the gradients of the loss become excessively large.",
+        (
+            _all(
+                "gradient of layer 1, 20 tanh layers, σ_w = 4, over the same at σ_w = 1 (each relative to its weights)",
+                large / calm,
+                "above 100",
+                lambda v: v > 100,
+            ),
+            _all(
+                "distance one step at learning rate 0.01 moves layer 1, relative to its norm, σ_w = 4",
+                large_step,
+                "above 0.05",
+                lambda v: v > 0.05,
+            ),
+            _all("the same at σ_w = 1", calm_step, "below 0.001", lambda v: v < 1e-3),
+        ),
+    )
+
+
+S22_CASES = (("tanh", 2.0), ("tanh", 4.0), ("relu", 2.0), ("linear", 2.0), ("sigmoid", 20.0))
+
+
+def norm_factors(activation: str, scale: float) -> np.ndarray:
+    """Factor of the gradient norm per layer, where the signal has settled; shape (seeds,)."""
+    return np.sqrt(layer_factor(settled_profiles(activation, scale)))
+
+
+def predicted_norm_factor(activation: str, scale: float) -> float:
+    """What ``theory`` predicts for ``norm_factors``: the root of chi."""
+    return math.sqrt(float(layer_factor(settled_prediction(activation, scale))))
+
+
+@_claim("S22")
+def _s22() -> Finding:
+    ends = [mean_slopes(20, "tanh", 4.0, seed) for seed in SEEDS]
+    corrected = []
+    for activation, scale in S22_CASES:
+        measured, predicted = norm_factors(activation, scale), predicted_norm_factor(activation, scale)
+        near = abs(measured.mean() / predicted - 1) < 0.02 and measured.min() > 1
+        corrected.append(
+            Quantity(
+                f"factor of the gradient norm per layer, {activation}, σ_w = {scale:.3g}",
+                tuple(measured),
+                f"{predicted:.4g} ± 2 %, and above 1 in every network",
+                bool(near),
+            )
+        )
+    return Finding(
+        "S22",
+        "Gradients explode because the slopes get larger going backward through the layers.",
+        (
+            _all(
+                "mean slope of the activation in layer 1 over layer 20, tanh, σ_w = 4",
+                [slopes[0] / slopes[-1] for slopes in ends],
+                "above 2, if slopes grow going backward",
+                lambda v: v > 2,
+            ),
+        ),
+        "The slopes do not grow; no slope of tanh is above 1. What grows is the product of the layers' Jacobians: each "
+        "layer multiplies the gradient norm by the root of chi = σ_w² E[φ′(z)²], and chi is above 1.",
+        tuple(corrected),
+    )
+
+
+@_claim("S23")
+def _s23() -> Finding:
+    shared = 1.2  # the same draws of the same weights; only the activation differs
+    corrected = []
+    for activation in ("linear", "tanh", "relu", "sigmoid"):
+        critical = theory.critical_weight_std(activation)
+        corrected += [
+            _all(
+                f"factor of the gradient norm per layer, {activation}, at 0.85 of its critical σ_w = {critical:.4g}",
+                norm_factors(activation, 0.85 * critical),
+                "below 1",
+                lambda v: v < 1,
+            ),
+            _all(
+                f"the same at 1.25 of it, {activation}",
+                norm_factors(activation, 1.25 * critical),
+                "above 1",
+                lambda v: v > 1,
+            ),
+        ]
+    growth = np.log(norm_factors("tanh", 20.0) / norm_factors("tanh", 10.0)) * 2 / math.log(2)
+    straight = np.log(norm_factors("linear", 20.0) / norm_factors("linear", 10.0)) * 2 / math.log(2)
+    return Finding(
+        "S23",
+        "The root cause of exploding gradients is the weights rather than the activation.",
+        tuple(
+            _all(
+                f"factor of the gradient norm per layer, {activation}, σ_w = {shared}, the same weights",
+                norm_factors(activation, shared),
+                "above 1, if weights alone decide",
+                lambda v: v > 1,
+            )
+            for activation in ("linear", "relu", "sigmoid")
+        ),
+        "It is both: gradients explode where σ_w² E[φ′(z)²] is above 1. Each activation has a critical weight scale of "
+        "its own. Larger weights also saturate tanh, so that its factor chi grows like σ_w, not like σ_w².",
+        (
+            *corrected,
+            _all(
+                "power of σ_w with which chi grows, tanh, from σ_w = 10 to 20",
+                growth,
+                "1 ± 0.3",
+                lambda v: abs(v - 1) < 0.3,
+            ),
+            _all("the same without an activation", straight, "2", lambda v: abs(v - 2) < 1e-3),
+        ),
+    )
+
+
+@_claim("S24")
+def _s24() -> Finding:
+    scales = (1.0, 2.0, 4.0)
+    steps = [first_step("tanh", scale) for scale in scales]
+    rises = [
+        (low, high, later / earlier)
+        for low, high, (earlier, _), (later, _) in zip(scales, scales[1:], steps, steps[1:], strict=False)
+    ]
+    longer = [
+        (low, high, later / earlier)
+        for low, high, (_, earlier), (_, later) in zip(scales, scales[1:], steps, steps[1:], strict=False)
+    ]
+    return Finding(
+        "S24",
+        "Large weights give large derivatives, and new weights that deviate far from the old ones.",
+        (
+            *(
+                _all(
+                    f"relative gradient of layer 1 at σ_w = {high:g} over σ_w = {low:g}, 20 tanh layers",
+                    rise,
+                    "above 2",
+                    lambda v: v > 2,
+                )
+                for low, high, rise in rises
+            ),
+            *(
+                _all(
+                    f"distance one step moves layer 1 at σ_w = {high:g} over σ_w = {low:g}, relative to its norm",
+                    rise,
+                    "above 2",
+                    lambda v: v > 2,
+                )
+                for low, high, rise in longer
+            ),
+        ),
+    )
+
+
+def two_valleys(learning_rate: float, start: float, steps: int = 150) -> np.ndarray:
+    """Positions of ``torch.optim.SGD`` on 0.1 w² − exp(−8 (w − 4)²): a wide valley at 0, a steep, higher one near 4."""
+    w = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    optimizer = torch.optim.SGD([w], lr=learning_rate)
+    path = [start]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        (0.1 * w**2 - torch.exp(-8 * (w - 4) ** 2)).backward()
+        optimizer.step()
+        path.append(w.item())
+    return np.array(path)
+
+
+@_claim("S25")
+def _s25() -> Finding:
+    generator = torch.Generator().manual_seed(0)
+    starts = (4 + 0.1 * torch.randn(20, generator=generator, dtype=torch.float64)).tolist()
+    small, large = ([two_valleys(rate, start)[-1] for start in starts] for rate in (0.02, 0.5))
+    far = descend(0.5, [1.0], [1000.0], 200)[:, 0].numpy()
+    exact = []
+    for product in (0.1, 0.5, 1.5, 1.9, 2.0, 2.1):
+        walk = descend(product / 4.0, [4.0], [1.0], 60)[:, 0].abs().numpy()
+        exact.append(np.abs(walk / abs(1 - product) ** np.arange(61) - 1).max())
+    at_limit = descend(2.0, [1.0], [1.0], 200)[:, 0].numpy()
+    return Finding(
+        "S25",
+        "With exploding gradients, training oscillates around minima and misses the global one.",
+        (
+            _all(
+                "share of steps that cross the minimum: bowl, first gradient 1000, learning rate × curvature 0.5",
+                [(far[1:] * far[:-1] < 0).mean()],
+                "above 0.5, if a large gradient makes it oscillate",
+                lambda v: v > 0.5,
+            ),
+            _all(
+                "where steps too long for a steep valley end, if a wide, deeper one is at 0",
+                large,
+                "farther than 1 from 0, if oscillating means missing the global minimum",
+                lambda v: abs(v) > 1,
+            ),
+        ),
+        "Whether it oscillates is decided by learning rate × curvature: on a bowl each step multiplies the error by "
+        "1 − αc, which changes sign above 1 and grows above 2. A loss with several valleys promises no one the global "
+        "minimum: here short steps stay in the steep valley, and long ones leave it for the deeper.",
+        (
+            _all(
+                "largest relative distance from |1 − αc|^t over 60 steps, αc from 0.1 to 2.1",
+                [max(exact)],
+                "below 10⁻¹²",
+                lambda v: v < 1e-12,
+            ),
+            _all(
+                "error after 200 steps over the first, learning rate × curvature exactly 2",
+                [abs(at_limit[-1])],
+                "1",
+                lambda v: v == 1,
+            ),
+            _all("where short steps end", small, "3.95 ± 0.05, the steep valley", lambda v: abs(v - 3.95) < 0.05),
+            _all("where long steps end", large, "0, the deeper one", lambda v: abs(v) < 1e-3),
+        ),
+    )
+
+
+def jacobian_gains(depth: int, activation: str, scale: float, seed: int, width: int = 128) -> np.ndarray:
+    """Mean squared singular value of each Jacobian between the pre-activations of neighbouring layers, on real digits.
+
+    Shape (depth − 1,). It is the squared Frobenius norm over the width, as a mean over the digits.
+    """
+    model, gains = MLP(depth, width, activation, scale, seed=seed), []
+    signal = _batch()[0]
+    with torch.no_grad():
+        for layer in range(1, depth):
+            signal = getattr(model, f"layer{layer}")(signal)
+            slopes = theory.slope(activation, signal.double())
+            columns = getattr(model, f"layer{layer + 1}").weight.double().square().sum(0)
+            gains.append(float((slopes**2 @ columns).mean() / width))
+            signal = getattr(model, f"activation{layer}")(signal)
+    return np.array(gains)
+
+
+@_claim("S27")
+def _s27() -> Finding:
+    x, y = _batch()
+
+    def ends(scale: float, factor: float) -> tuple[list[float], list[float], list[float]]:
+        """First over last gradient at the pre-activations, and the smallest and the largest weight gradient."""
+        records = [
+            probe(MLP(20, 128, "tanh", scale, seed=seed), x, y, lambda a, b: factor * cross_entropy(a, b))
+            for seed in SEEDS
+        ]
+        norms = np.stack([r.gradient_norm[0] for r in records])
+        ratio = np.stack([r.output_gradient_norm[0, 0] / r.output_gradient_norm[0, 19] for r in records])
+        return ratio.tolist(), norms.min(1).tolist(), norms.max(1).tolist()
+
+    level, smallest, _ = ends(1.0, 2.0**20)
+    steep, _, largest = ends(4.0, 2.0**-30)
+    gains = {
+        scale: [np.exp(np.log(jacobian_gains(20, "tanh", scale, seed)).mean()) for seed in SEEDS]
+        for scale in (0.8, 4.0)
+    }
+    spectral = [
+        float(torch.linalg.matrix_norm(MLP(2, 128, "linear", 0.8, seed=seed).layer2.weight.detach(), 2))
+        for seed in SEEDS
+    ]
+    shrunk = profiles(20, "linear", 0.8, width=128)[:, 0]
+    return Finding(
+        "S27",
+        "Exploding gradients are caused by gradients greater than 1.",
+        (
+            _all(
+                "smallest weight gradient of 20 tanh layers, σ_w = 1, loss × 2²⁰",
+                smallest,
+                "above 1, so that all gradients are",
+                lambda v: v > 1,
+            ),
+            _all(
+                "first over last gradient of that network",
+                level,
+                "above 100, if that makes them explode",
+                lambda v: v > 100,
+            ),
+            _all(
+                "largest weight gradient of 20 tanh layers, σ_w = 4, loss × 2⁻³⁰",
+                largest,
+                "below 1, so that all gradients are",
+                lambda v: v < 1,
+            ),
+            _all(
+                "first over last gradient of that network",
+                steep,
+                "below 100, if none above 1 means no explosion",
+                lambda v: v < 100,
+            ),
+        ),
+        "The gradient's own size has no say; it changes with the unit of the loss. Gradients explode where the layers' "
+        "Jacobians have a mean squared singular value above 1. That the largest one is above 1 is not enough.",
+        (
+            _all(
+                "mean squared singular value of a layer's Jacobian, tanh, σ_w = 4",
+                gains[4.0],
+                "above 1",
+                lambda v: v > 1,
+            ),
+            _all("the same at σ_w = 0.8, where gradients vanish", gains[0.8], "below 1", lambda v: v < 1),
+            _all("largest singular value of a linear layer, σ_w = 0.8", spectral, "above 1", lambda v: v > 1),
+            _all("first over last gradient of 20 such layers", shrunk, "below 0.1: they vanish", lambda v: v < 0.1),
+        ),
+    )
+
+
+@_claim("S28")
+def _s28() -> Finding:
+    # the flat bowl starts at gradient 1000, the steep one at 0.001; 200 steps each
+    flat = descend(1.0, [1e-3], [1e6], 200)[:, 0].numpy()
+    steep = descend(2.2, [1.0], [1e-3], 200)[:, 0].numpy()
+    return Finding(
+        "S28",
+        "A gradient larger than 1 in size makes the weights grow exponentially.",
+        (
+            _all(
+                "factor of the weight per step: first gradient 1000, learning rate × curvature 0.001",
+                [(abs(flat[-1] / flat[0])) ** (1 / 200)],
+                "above 1, if gradients above 1 make weights grow",
+                lambda v: v > 1,
+            ),
+            _all(
+                "smallest gradient in those 200 steps",
+                [1e-3 * np.abs(flat).min()],
+                "above 1, so that every step had one",
+                lambda v: v > 1,
+            ),
+            _all(
+                "factor of the weight per step: first gradient 0.001, learning rate × curvature 2.2",
+                [(abs(steep[-1] / steep[0])) ** (1 / 200)],
+                "at most 1, if gradients below 1 let no weight grow",
+                lambda v: v <= 1,
+            ),
+            _all(
+                "the same in the 30 steps in which the gradient is still below 1",
+                [abs(steep[30] / steep[0]) ** (1 / 30)],
+                "at most 1",
+                lambda v: v <= 1,
+            ),
         ),
     )

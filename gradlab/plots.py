@@ -871,10 +871,13 @@ def learning_curve(loss: Sequence[float], accuracy: float, name: str) -> Figure:
         raise ValueError(f"at least one loss is needed, got {loss!r}")
     _share("accuracy", accuracy)
     chance = math.log(10)
-    kind = "healthy" if accuracy > 0.5 else "vanishing" if np.isfinite(loss).all() else "exploding"
+    known = np.asarray(loss, dtype=float)
+    highest = np.fmax.reduce(known[np.isfinite(known)], initial=0)
+    wild = not np.isfinite(known).all() or highest > 2 * chance  # worse than not looking at the input at all
+    kind = "healthy" if accuracy > 0.5 else "exploding" if wild else "vanishing"
     figure, axes = _axes(f"{name}: accuracy {accuracy:.2f}", "step", "loss (nats)")
-    _loss(axes, np.arange(len(loss)), np.asarray(loss, dtype=float), chance, kind)
-    axes.set_ylim(0, 3)
+    _loss(axes, np.arange(len(loss)), known, chance, kind)
+    axes.set_ylim(0, max(3, 1.1 * highest))
     figure.set_label(
         f"Loss of {name} over {len(loss)} steps, from {loss[0]:.2f} to {np.mean(loss[-20:]):.2f}; guessing has "
         f"{chance:.2f}. Test accuracy at the end: {accuracy:.2f}."
@@ -957,4 +960,169 @@ def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figur
     axes.set_ylim(0, None)
     axes.legend(loc="upper right")
     figure.set_label(f"Loss as the first layer's weights walk along their gradient: {'; '.join(parts)}.")
+    return figure
+
+
+@_styled
+def phase_diagram(
+    activation: theory.Activation, measured: Mapping[float, Sequence[float]], pointed: float | None = None
+) -> Figure:
+    """Factor of the gradient norm per layer against the weight scale: predicted, measured, and where it crosses 1.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        measured: sigma_w -> the factor of the gradient norm per layer, one value a network, as found where the signal
+            has settled; scales and factors are above 0.
+        pointed: the scale among them to point at, if any.
+    Raises:
+        ValueError: for an unknown activation, no scale, one that is not above 0 and finite, one without a network, a
+            scale to point at that was not measured, or an activation whose factor never crosses 1.
+    Source: Schoenholz et al. 2017, section 4; the predicted curve is the root of ``theory.chi`` at the fixed point.
+    """
+    name = activation if isinstance(activation, str) else getattr(activation, "__name__", "activation")
+    critical = theory.critical_weight_std(activation)
+    if not measured or not all(0 < scale < math.inf and len(values) > 0 for scale, values in measured.items()):
+        raise ValueError(f"measured needs weight scales above 0, each with at least one factor, got {measured!r}")
+    if pointed is not None and pointed not in measured:
+        raise ValueError(f"no factor was measured at the weight scale {pointed!r}; there are {list(measured)}")
+    figure, axes = _axes(
+        f"{name}: the critical weight scale is {critical:.3g}",
+        "weight scale $\\sigma_w$",
+        "factor of the gradient norm per layer",
+    )
+    left, right = min(*measured, critical) / 1.4, max(*measured, critical) * 1.4
+    for kind, edges, x in (("vanishing", (left, critical), 0.03), ("exploding", (critical, right), 0.97)):
+        axes.axvspan(*edges, color=PALETTE[kind], alpha=0.1, linewidth=0)
+        axes.text(x, 0.04 if x > 0.5 else 0.92, kind, ha="right" if x > 0.5 else "left", transform=axes.transAxes)
+    scales = np.geomspace(left, right, 81)
+    settled = [min(max(theory.fixed_point(activation, float(s)), 1e-300), 1e300) for s in scales]
+    curve = [math.sqrt(theory.chi(activation, float(s), q)) for s, q in zip(scales, settled, strict=True)]
+    axes.plot(scales, _positive(np.array(curve)), color=TEXT, linewidth=1.2, label="predicted")
+    axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.axvline(critical, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="critical")
+    spreads = []
+    for scale, values in measured.items():
+        values = _positive(np.asarray(values, dtype=float))
+        middle = np.exp(np.log(values[np.isfinite(values)]).mean()) if np.isfinite(values).any() else np.nan
+        kind = "exploding" if middle > 1.02 else "vanishing" if middle < 0.98 else "healthy"
+        kind = "neutral" if np.isnan(middle) else kind
+        axes.vlines(scale, np.fmin.reduce(values), np.fmax.reduce(values), color=PALETTE[kind], linewidth=3, alpha=0.4)
+        axes.plot(scale, middle, color=PALETTE[kind], marker=MARKER[kind], markersize=6, linestyle="none")
+        if scale == pointed:
+            axes.plot(scale, middle, marker="o", markersize=14, markerfacecolor="none", color=TEXT)
+        spreads.append(f"{middle:.3g} at {scale:.3g}")
+    axes.set(xscale="log", yscale="log", xlim=(left, right))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
+    axes.set_xticks([scale for scale in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if left < scale < right])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+    axes.legend(loc="center right" if critical < math.sqrt(left * right) else "center left")
+    at = "" if pointed is None else f" Pointed at: weight scale {pointed:.3g}."
+    figure.set_label(
+        f"Factor of the gradient norm per layer against the weight scale, {name}, both logarithmic. It is below 1 "
+        f"(vanishing) up to a weight scale of {critical:.4g} and above 1 (exploding) beyond. Measured, mean over "
+        f"networks: {', '.join(spreads)}.{at}"
+    )
+    return figure
+
+
+@_styled
+def overflow(measured: Tensor, predicted: Tensor, predicted_layer: float) -> Figure:
+    """Size of the signal per layer, up to where float32 has no number for it.
+
+    Args:
+        measured: shape (seeds, layers), root mean square of each layer's pre-activations; not finite from the layer on
+            in which the first of them left the range of float32.
+        predicted: shape (layers,), its predicted log10.
+        predicted_layer: the first layer in which float32 is expected to overflow, as ``theory.overflow_depth`` gives
+            it; ``math.inf`` for never.
+    Raises:
+        ValueError: for arrays of other shapes, or a layer that is not at least 1.
+    """
+    measured, predicted = np.asarray(measured, dtype=float), np.asarray(predicted, dtype=float)
+    if measured.ndim != 2 or 0 in measured.shape or predicted.shape != measured.shape[1:]:
+        raise ValueError(
+            "measured must have shape (seeds, layers) and predicted (layers,), none of them 0; "
+            f"got {measured.shape} and {predicted.shape}"
+        )
+    if not predicted_layer >= 1:
+        raise ValueError(f"predicted_layer is counted from 1, got {predicted_layer!r}")
+    limit = math.log10(torch.finfo(torch.float32).max)
+    layers = np.arange(1, measured.shape[1] + 1)
+    lost = ~np.isfinite(measured)
+    first = np.where(lost.any(1), lost.argmax(1) + 1, 0)  # 0 where a network stayed finite
+    named = sorted(set(first[first > 0].tolist()))
+    found = f"{named[0]}" if len(named) == 1 else f"{named[0]} to {named[-1]}" if named else "none"
+    told = f"{predicted_layer:.0f}" if math.isfinite(predicted_layer) else "none"
+    kind = "exploding" if named else "healthy"
+    figure, axes = _axes(
+        f"First layer with inf: {found} (predicted {told})", "layer", "log10 of the signal's root mean square"
+    )
+    shown = np.log10(_positive(measured))
+    seeds = np.isfinite(shown).sum(0)
+    middle = np.nansum(shown, axis=0) / np.where(seeds > 0, seeds, np.nan)
+    axes.fill_between(
+        layers, np.fmin.reduce(shown), np.fmax.reduce(shown), color=PALETTE[kind], alpha=0.25, linewidth=0
+    )
+    axes.plot(
+        layers,
+        middle,
+        color=PALETTE[kind],
+        marker=MARKER[kind],
+        linestyle="none",
+        label=f"measured, {len(measured)} seeds",
+    )
+    axes.plot(layers, predicted, color=TEXT, linewidth=1.2, label="predicted")
+    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
+    axes.annotate("largest float32", (0.02, limit), xycoords=("axes fraction", "data"), va="bottom")
+    for layer in named:
+        axes.plot(layer, limit, color=PALETTE["exploding"], marker="X", markersize=10, linestyle="none")
+    if named:
+        axes.annotate(
+            "inf", (named[0], limit), xytext=(-4, -14), textcoords="offset points", ha="right", color=PALETTE[kind]
+        )
+    axes.set_ylim(min(0.0, np.fmin.reduce(shown[np.isfinite(shown)], initial=0.0)) - 2, limit + 8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower right")
+    last = middle[np.isfinite(middle)][-1] if np.isfinite(middle).any() else math.nan
+    figure.set_label(
+        f"log10 of the signal's root mean square over {len(layers)} layers, {len(measured)} seeds, with the predicted "
+        f"line and float32's largest number at {limit:.1f}. The last finite value is {last:.3g}; the first layer with "
+        f"a number that is not finite: {found}, predicted {told}."
+    )
+    return figure
+
+
+@_styled
+def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figure:
+    """Size of the gradient in each step of a walk down a bowl, with the line at 1 that is often called a threshold.
+
+    Args:
+        path: shape (steps + 1,) or (steps + 1, 1), the positions, as ``training.descend`` returns them.
+        curvature: of the bowl, above 0.
+        learning_rate: of the walk, above 0.
+    Raises:
+        ValueError: for a path of another shape, or a curvature or rate that is not above 0 and finite.
+    """
+    curvature = theory._require("curvature", curvature, strict=True)
+    product = curvature * theory._require("learning_rate", learning_rate, strict=True)
+    position = torch.as_tensor(path).numpy()
+    if position.ndim not in (1, 2) or len(position) < 2 or position.size != len(position):
+        raise ValueError(f"path must have shape (steps + 1, 1) and hold at least one step, got shape {position.shape}")
+    position = position.reshape(-1)
+    size = curvature * np.abs(position)
+    outcome, kind = _outcome(position)
+    figure, axes = _axes(f"Rate × curvature = {product:.3g}: it {outcome}", "step", "size of the gradient")
+    axes.plot(_positive(size), color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind], linewidth=1)
+    axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
+    axes.annotate("1", (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.set_yscale("log")
+    axes.set_ylim(1e-7, 1e7)
+    _few_decades(axes)
+    figure.set_label(
+        f"Size of the gradient over {len(position) - 1} steps on a bowl of curvature {curvature:.3g} at learning rate "
+        f"{learning_rate:.3g}, logarithmic: from {size[0]:.3g} to {size[-1]:.3g}. It {outcome}; the product of rate "
+        f"and curvature is {product:.3g}, and the line at 1 plays no part."
+    )
     return figure
