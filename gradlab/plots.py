@@ -394,15 +394,17 @@ def _steps(axes: Axes, record: Record) -> None:
 
 
 def _logarithmic(axes: Axes, values: np.ndarray) -> None:
-    """A logarithmic y axis, if there is anything to put on it; else a note in its place."""
-    if np.isnan(values).all():
+    """A logarithmic y axis around ``values``, if any is to be put on it; else a note in its place."""
+    none = np.isnan(values).all()
+    if none:
         axes.text(0.5, 0.5, "nothing finite above 0", transform=axes.transAxes, ha="center", va="center")
-    elif np.nanmax(values) < 10 * np.nanmin(values):  # less than a decade has no tick of its own
-        middle = np.sqrt(np.nanmax(values)) * np.sqrt(np.nanmin(values))
-        axes.set_ylim(middle / 10, middle * 10)
+    else:
+        low, high = math.log10(np.nanmin(values)), math.log10(np.nanmax(values))
+        room = 0.05 * (high - low) if high - low > 1 else 1 - (high - low) / 2  # a tick needs a decade
+        axes.set_ylim(10 ** max(low - room, -300), 10 ** min(high + room, 300))
     axes.set_yscale("log")
     _few_decades(axes)
-    if np.isnan(values).all():
+    if none:
         axes.set(yticks=[])
 
 
