@@ -394,15 +394,18 @@ def _steps(axes: Axes, record: Record) -> None:
 
 
 def _logarithmic(axes: Axes, values: np.ndarray) -> None:
-    """A logarithmic y axis, if there is anything to put on it; else a note in its place."""
+    """A logarithmic y axis around ``values``, if any is to be put on it; else a note in its place."""
+    none = np.isnan(values).all()
+    if none:
+        axes.text(0.5, 0.5, "nothing finite above 0", transform=axes.transAxes, ha="center", va="center")
+    else:
+        low, high = math.log10(np.nanmin(values)), math.log10(np.nanmax(values))
+        room = 0.05 * (high - low) if high - low > 1 else 1 - (high - low) / 2  # a tick needs a decade
+        axes.set_ylim(10 ** max(low - room, -300), 10 ** min(high + room, 300))
     axes.set_yscale("log")
     _few_decades(axes)
-    if np.isnan(values).all():
+    if none:
         axes.set(yticks=[])
-        axes.text(0.5, 0.5, "nothing finite above 0", transform=axes.transAxes, ha="center", va="center")
-    elif np.nanmax(values) < 10 * np.nanmin(values):  # less than a decade has no tick of its own
-        middle = np.sqrt(np.nanmax(values)) * np.sqrt(np.nanmin(values))
-        axes.set_ylim(middle / 10, middle * 10)
 
 
 def _isolated(values: np.ndarray) -> list[int]:
@@ -648,9 +651,9 @@ def _updates_panel(axes: Axes, record: Record, layers: Sequence[int]) -> str:
 
 def _growth_panel(axes: Axes, record: Record) -> str:
     norms, names = record.weight_norm, record.layers
-    growth = np.divide(norms, norms[0], out=np.full_like(norms, math.nan), where=norms[0] > 0)
-    with np.errstate(invalid="ignore"):
-        shown = _positive(growth)
+    with np.errstate(all="ignore"):  # sizes that overflow, or start at 0, have no growth
+        growth = np.divide(norms, norms[0], out=np.full_like(norms, math.nan), where=norms[0] > 0)
+    shown = _positive(growth)
     finite = shown[~np.isnan(shown)]
     axes.set(title="Weights: none has a size to compare with", ylabel="weight norm / at the start")
     if len(finite):

@@ -24,6 +24,7 @@ def write(record: Record, logdir: str | PathLike) -> Path:
     written as the inf or NaN that it is: TensorBoard marks such steps. If histograms were recorded, each layer has two:
     ``gradient/<layer>`` of the gradient entries, in half decades, and ``gradient_log10/<layer>`` of the logarithm of
     their sizes, without those that are 0, which is the one to compare layers with. What is not finite is in neither.
+    Scalars are stored in single precision.
 
     The run appears under its name only when it is complete: it is written into a hidden folder beside, then renamed.
 
@@ -85,8 +86,8 @@ def _columns(record: Record) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 def _write(record: Record, writer: object) -> None:
     for tag, values, lost in _columns(record):
         for row in np.flatnonzero(lost | ~np.isnan(values)):
-            # in the new style a number keeps all its digits
-            writer.add_scalar(tag, values[row], int(record.step[row]), new_style=True, double_precision=True)
+            # not in the new style, which would keep all digits: TensorBoard finds no scalars in it
+            writer.add_scalar(tag, values[row], int(record.step[row]))
     if not record.histogram.shape[2]:
         return
     exponents = np.log10(HISTOGRAM_EDGES[len(HISTOGRAM_EDGES) // 2 :])

@@ -24,7 +24,9 @@ VERDICTS = {
     "S9": audit.HOLDS,
     "S10": audit.HOLDS,
     "S11": audit.HOLDS,
+    "S15": audit.HOLDS,
     "S26": audit.HOLDS,
+    "S32": audit.HOLDS,
 }
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
