@@ -15,6 +15,7 @@ from typing import NamedTuple
 import joblib
 import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -738,6 +739,32 @@ def _s21() -> Finding:
             _all("the same at σ_w = 1", calm_step, "below 0.001", lambda v: v < 1e-3),
         ),
     )
+
+
+@_memory.cache
+def steepest_curvature(scale: float, seeds: Sequence[int] = SEEDS) -> tuple[np.ndarray, np.ndarray]:
+    """Norm of the gradient, and largest curvature of the loss, along layer 1's weights: 20 tanh layers, 64 digits.
+
+    Shapes (seeds,). The curvature is the largest eigenvalue of the Hessian of these weights, by Lanczos' method.
+    """
+    x, y = _batch(64)
+    gradients, curvatures = [], []
+    for seed in seeds:
+        model = MLP(20, 64, "tanh", scale, seed=seed).double()
+        weight = model.layer1.weight
+        (gradient,) = torch.autograd.grad(cross_entropy(model(x.double()), y), weight, create_graph=True)
+
+        def times_hessian(vector: np.ndarray, gradient: Tensor = gradient, weight: Tensor = weight) -> np.ndarray:
+            direction = torch.from_numpy(np.array(vector)).reshape(weight.shape)
+            return torch.autograd.grad(gradient, weight, direction, retain_graph=True)[0].flatten().numpy()
+
+        size = weight.numel()
+        hessian = LinearOperator((size, size), matvec=times_hessian, dtype=np.float64)
+        start = np.random.default_rng(seed).standard_normal(size)  # or Lanczos draws its own, another each time
+        (largest,) = eigsh(hessian, k=1, which="LA", tol=1e-3, v0=start, return_eigenvectors=False)
+        gradients.append(float(gradient.detach().norm()))
+        curvatures.append(float(largest))
+    return np.array(gradients), np.array(curvatures)
 
 
 S22_CASES = (("tanh", 2.0), ("tanh", 4.0), ("relu", 2.0), ("linear", 2.0), ("sigmoid", 20.0))
