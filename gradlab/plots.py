@@ -504,6 +504,15 @@ def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figur
     return figure
 
 
+@functools.lru_cache(maxsize=32)  # an explorer asks for the same curve once for each scale it points at
+def _settled_factors(activation: theory.Activation, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weight scales from ``left`` to ``right``, and the root of chi where the signal has settled at each."""
+    scales = np.geomspace(left, right, 61)
+    settled = [min(max(theory.fixed_point(activation, float(scale)), 1e-300), 1e300) for scale in scales]
+    chis = [theory.chi(activation, float(scale), q) for scale, q in zip(scales, settled, strict=True)]
+    return scales, np.sqrt(chis)
+
+
 @_styled
 def phase_diagram(
     activation: theory.Activation, measured: Mapping[float, Sequence[float]], pointed: float | None = None
@@ -535,10 +544,8 @@ def phase_diagram(
     for kind, edges, x in (("vanishing", (left, critical), 0.03), ("exploding", (critical, right), 0.97)):
         axes.axvspan(*edges, color=PALETTE[kind], alpha=0.1, linewidth=0)
         axes.text(x, 0.04 if x > 0.5 else 0.92, kind, ha="right" if x > 0.5 else "left", transform=axes.transAxes)
-    scales = np.geomspace(left, right, 81)
-    settled = [min(max(theory.fixed_point(activation, float(s)), 1e-300), 1e300) for s in scales]
-    curve = [math.sqrt(theory.chi(activation, float(s), q)) for s, q in zip(scales, settled, strict=True)]
-    axes.plot(scales, _positive(np.array(curve)), color=TEXT, linewidth=1.2, label="predicted")
+    scales, curve = _settled_factors(activation, left, right)
+    axes.plot(scales, _positive(curve), color=TEXT, linewidth=1.2, label="predicted")
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     axes.axvline(critical, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="critical")
     spreads = []
