@@ -966,6 +966,15 @@ def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figur
     return figure
 
 
+@functools.lru_cache(maxsize=32)  # an explorer asks for the same curve once for each scale it points at
+def _settled_factors(activation: theory.Activation, left: float, right: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weight scales from ``left`` to ``right``, and the root of chi where the signal has settled at each."""
+    scales = np.geomspace(left, right, 61)
+    settled = [min(max(theory.fixed_point(activation, float(scale)), 1e-300), 1e300) for scale in scales]
+    chis = [theory.chi(activation, float(scale), q) for scale, q in zip(scales, settled, strict=True)]
+    return scales, np.sqrt(chis)
+
+
 @_styled
 def phase_diagram(
     activation: theory.Activation, measured: Mapping[float, Sequence[float]], pointed: float | None = None
@@ -991,16 +1000,14 @@ def phase_diagram(
     figure, axes = _axes(
         f"{name}: the critical weight scale is {critical:.3g}",
         "weight scale $\\sigma_w$",
-        "factor of the gradient norm per layer",
+        "gradient factor per layer",
     )
     left, right = min(*measured, critical) / 1.4, max(*measured, critical) * 1.4
     for kind, edges, x in (("vanishing", (left, critical), 0.03), ("exploding", (critical, right), 0.97)):
         axes.axvspan(*edges, color=PALETTE[kind], alpha=0.1, linewidth=0)
         axes.text(x, 0.04 if x > 0.5 else 0.92, kind, ha="right" if x > 0.5 else "left", transform=axes.transAxes)
-    scales = np.geomspace(left, right, 81)
-    settled = [min(max(theory.fixed_point(activation, float(s)), 1e-300), 1e300) for s in scales]
-    curve = [math.sqrt(theory.chi(activation, float(s), q)) for s, q in zip(scales, settled, strict=True)]
-    axes.plot(scales, _positive(np.array(curve)), color=TEXT, linewidth=1.2, label="predicted")
+    scales, curve = _settled_factors(activation, left, right)
+    axes.plot(scales, _positive(curve), color=TEXT, linewidth=1.2, label="predicted")
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     axes.axvline(critical, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="critical")
     spreads = []
@@ -1083,7 +1090,7 @@ def overflow(measured: Tensor, predicted: Tensor, predicted_layer: float) -> Fig
         axes.plot(layer, limit, color=PALETTE["exploding"], marker="X", markersize=10, linestyle="none")
     if named:
         axes.annotate(
-            "inf", (named[0], limit), xytext=(-4, -14), textcoords="offset points", ha="right", color=PALETTE[kind]
+            "inf", (named[0], limit), xytext=(0, 8), textcoords="offset points", ha="center", color=PALETTE[kind]
         )
     axes.set_ylim(min(0.0, np.fmin.reduce(shown[np.isfinite(shown)], initial=0.0)) - 2, limit + 8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -1128,4 +1135,60 @@ def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figur
         f"{learning_rate:.3g}, logarithmic: from {size[0]:.3g} to {size[-1]:.3g}. It {outcome}; the product of rate "
         f"and curvature is {product:.3g}, and the line at 1 plays no part."
     )
+    return figure
+
+
+@_styled
+def signal_by_step(record: Record, rows: Sequence[int] = (0, 1, 2, 3)) -> Figure:
+    """Size of each layer's output at several steps; a layer that holds inf is marked, one that holds NaN is left out.
+
+    Args:
+        record: of at least one step, with the outputs watched.
+        rows: which recorded steps, at most 4, counted as in a list.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one, no row, more than 4, or one it does not have.
+    """
+    _recorded(record)
+    count = len(record.step)
+    if not 1 <= len(rows) <= len(DASHES) or not all(-count <= row < count for row in rows):
+        raise ValueError(f"rows must be 1 to {len(DASHES)} of {-count} to {count - 1}, got {list(rows)}")
+    limit = float(torch.finfo(torch.float32).max)
+    first = record.first_nonfinite
+    title = "Every layer is finite" if first is None else f"Step {first[0]}: {first[1]} is the first not finite"
+    figure, axes = _axes(title, "layer, from the input", "root mean square of its output")
+    layers = np.arange(1, len(record.layers) + 1)
+    told = []
+    for row, (kind, dashes) in zip(rows, DASHES.items(), strict=False):
+        size, step = record.output_rms[row], record.step[row]
+        shown = _positive(size)
+        broken = layers[record.output_nonfinite[row]]
+        colour = PALETTE["exploding"] if len(broken) else TEXT
+        axes.plot(
+            layers, shown, color=colour, linestyle=dashes, marker=MARKER[kind], markersize=3, label=f"step {step}"
+        )
+        infinite = layers[np.isinf(size)]
+        axes.plot(
+            infinite, np.full(len(infinite), limit), color=PALETTE["exploding"], marker="X", markersize=10, ls="none"
+        )
+        if len(infinite):
+            axes.annotate(
+                "inf", (infinite[0], limit), xytext=(0, 7), textcoords="offset points", ha="center", color=TEXT
+            )
+        lost = layers[np.isnan(size)]
+        if len(lost):
+            axes.annotate(f"NaN from layer {lost[0]} on", (lost[0], 0.5), xycoords=("data", "axes fraction"))
+        known = shown[np.isfinite(shown)]
+        most = f"largest {known.max():.2g}" if len(known) else "none finite"
+        infinity = f", inf in layer {infinite[0]}" if len(infinite) else ""
+        told.append(f"step {step}: {most}{infinity}{f', NaN from layer {lost[0]} on' if len(lost) else ''}")
+    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
+    axes.annotate("largest float32", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.set_yscale("log")
+    axes.set_ylim(top=limit * 1e7)
+    _few_decades(axes)
+    axes.set_xlim(0.5, len(layers) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside lower center", ncols=len(rows), handlelength=2.2, columnspacing=1.2)
+    figure.set_label(f"Root mean square of the output of {len(layers)} layers, logarithmic. {'; '.join(told)}.")
     return figure

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import cross_entropy
 
 from gradlab import audit, theory
+from gradlab.data import digits
+from gradlab.models import MLP
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 
@@ -25,7 +29,14 @@ VERDICTS = {
     "S10": audit.HOLDS,
     "S11": audit.HOLDS,
     "S15": audit.HOLDS,
+    "S21": audit.HOLDS,
+    "S22": audit.CONDITION,
+    "S23": audit.CONDITION,
+    "S24": audit.HOLDS,
+    "S25": audit.CONDITION,
     "S26": audit.HOLDS,
+    "S27": audit.CONDITION,
+    "S28": audit.FAILS,
     "S32": audit.HOLDS,
 }
 
@@ -115,3 +126,67 @@ def test_every_activation_vanishes_with_the_default_start_of_pytorch():
 def test_sigmoid_needs_weights_ten_times_larger_than_usual():
     assert theory.chi("sigmoid", 10.0, theory.fixed_point("sigmoid", 10.0)) == pytest.approx(1, abs=0.05)
     assert all(theory.chi("sigmoid", s, theory.fixed_point("sigmoid", s)) < 0.9 for s in (0.5, 1, 2, 4, 8))
+
+
+def test_claims_come_in_the_order_of_the_lecture():
+    numbers = [int(id[1:]) for id in audit.claims()]
+    assert numbers == sorted(numbers)
+
+
+def test_a_tanh_layer_at_scale_four_multiplies_by_little_more_than_one_and_a_half():
+    assert 1.5 < audit.norm_factors("tanh", 4.0).mean() < 1.6
+    assert audit.norm_factors("linear", 4.0).mean() == pytest.approx(4, rel=0.01)
+
+
+def test_with_the_same_weights_relu_vanishes_where_a_linear_network_explodes():
+    linear, relu = (audit.settled_profiles(name, 1.2)[:, 0] for name in ("linear", "relu"))
+    assert (linear > 10).all() and (relu < 0.1).all(), f"{linear}, {relu}"
+
+
+@pytest.mark.parametrize("weight_std", [20.0, 50.0])
+def test_chi_of_saturated_tanh_is_half_the_weight_scale(weight_std):
+    chi = theory.chi("tanh", weight_std, theory.fixed_point("tanh", weight_std))
+    assert chi / weight_std == pytest.approx(4 / (3 * np.sqrt(2 * np.pi)), rel=0.03)
+
+
+@pytest.mark.parametrize("activation", ["relu", "linear"])
+@pytest.mark.parametrize("weight_std", [8.0, 12.0, 20.0, 32.0])
+def test_digits_overflow_float32_within_a_layer_of_the_prediction(activation, weight_std):
+    predicted = audit.predicted_overflow(activation, weight_std)
+    sizes = audit.signal_sizes(int(predicted) + 3, activation, weight_std)
+    first = (~np.isfinite(sizes)).argmax(1) + 1
+    assert not np.isfinite(sizes[:, -1]).any(), "every network has overflown three layers later"
+    assert (np.abs(first - predicted) <= 1).all(), (
+        f"first layers {sorted(set(first.tolist()))}, predicted {predicted:g}"
+    )
+
+
+def test_the_curvature_explodes_like_the_square_of_the_gradient():
+    (g1, c1), (g4, c4) = (audit.steepest_curvature(scale) for scale in (1.0, 4.0))
+    decades = [np.log10(high).mean() - np.log10(low).mean() for low, high in ((g1, g4), (c1, c4))]
+    assert decades[1] / decades[0] == pytest.approx(2, abs=0.15), decades
+
+
+def test_the_steepest_curvature_is_that_of_finite_differences():
+    x, y = digits().x_train[:64].double(), digits().y_train[:64]
+    model = MLP(20, 64, "tanh", 2.0, seed=0).double()
+    weight = model.layer1.weight
+    start, size = weight.detach().clone(), 1e-6
+    direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for _ in range(60):  # power iteration, without any second derivative
+        direction /= direction.norm()
+        gradients = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight.copy_(start + sign * size * direction)
+            gradients.append(torch.autograd.grad(cross_entropy(model(x), y), weight)[0])
+        change = (gradients[0] - gradients[1]) / (2 * size)
+        curvature = (direction * change).sum().item()
+        direction = change
+    assert curvature > 0, "another start is needed: here the loss bends most along a ridge"
+    assert audit.steepest_curvature(2.0, (0,))[1][0] == pytest.approx(curvature, rel=0.02)
+
+
+def test_every_step_on_the_flat_bowl_has_a_gradient_above_800():
+    flat, smallest, *_ = audit.finding("S28").as_stated
+    assert smallest.measured[0] > 800 and flat.measured[0] < 1

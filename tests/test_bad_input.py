@@ -12,16 +12,25 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradlab import data, diagnosis, explore, initializers, models, plots, recorder, theory, training
-from gradlab import data, explore, initializers, models, plots, recorder, tensorboard, theory, training
+from gradlab import data, diagnosis, explore, initializers, models, plots, recorder, tensorboard, theory, training
 from gradlab.data import Dataset
 from gradlab.models import MLP, ConvNet, RecurrentClassifier
 from gradlab.recorder import Recorder, probe
 
 torch.set_num_threads(1)
 
-MODULES = ("theory", "initializers", "models", "data", "training", "recorder", "diagnosis", "plots", "explore")
-MODULES = ("theory", "initializers", "models", "data", "training", "recorder", "plots", "tensorboard", "explore")
+MODULES = (
+    "theory",
+    "initializers",
+    "models",
+    "data",
+    "training",
+    "recorder",
+    "diagnosis",
+    "plots",
+    "tensorboard",
+    "explore",
+)
 
 NAN, INF = math.nan, math.inf
 ACTIVATIONS = r"linear.*relu.*tanh.*sigmoid"
@@ -333,6 +342,24 @@ BAD = [
     (tensorboard.write, lambda: tensorboard.write(record(0), "logs"), ValueError, r"empty.*0 steps.*at least one"),
     (tensorboard.write, lambda: tensorboard.write(record(), 5), TypeError, r"logdir.*path.*5"),
     (tensorboard.write, lambda: tensorboard.write(record(), __file__), FileExistsError, r"test_bad_input.*already"),
+    (plots.phase_diagram, lambda: plots.phase_diagram("sig", {1.0: [1.0]}), ValueError, rf"'sig'.*{ACTIVATIONS}"),
+    (plots.phase_diagram, lambda: plots.phase_diagram("tanh", {}), ValueError, r"weight scales above 0.*\{\}"),
+    (plots.phase_diagram, lambda: plots.phase_diagram("tanh", {0.0: [1.0]}), ValueError, r"above 0.*0\.0"),
+    (plots.phase_diagram, lambda: plots.phase_diagram("tanh", {2.0: []}), ValueError, r"at least one factor.*\[\]"),
+    (plots.phase_diagram, lambda: plots.phase_diagram("tanh", {2.0: [1.0]}, 3.0), ValueError, r"3\.0.*2\.0"),
+    (plots.overflow, lambda: plots.overflow([1.0], [0.0], 3.0), ValueError, r"seeds.*\(1,\)"),
+    (plots.overflow, lambda: plots.overflow([[1.0, 2.0]], [0.0], 3.0), ValueError, r"\(1, 2\) and \(1,\)"),
+    (plots.overflow, lambda: plots.overflow([[1.0]], [0.0], 0), ValueError, r"predicted_layer.*from 1.*0"),
+    (plots.overflow, lambda: plots.overflow([[1.0]], [0.0], NAN), ValueError, r"predicted_layer.*from 1.*nan"),
+    (plots.gradient_size, lambda: plots.gradient_size(torch.ones(1), 1.0, 1.0), ValueError, r"steps \+ 1.*\(1,\)"),
+    (plots.gradient_size, lambda: plots.gradient_size(PATH, 1.0, 1.0), ValueError, r"steps \+ 1, 1\).*2\)"),
+    (plots.gradient_size, lambda: plots.gradient_size(torch.ones(5), 0.0, 1.0), ValueError, r"curvature.*above 0.*0"),
+    (plots.gradient_size, lambda: plots.gradient_size(torch.ones(5), 1.0, -2), ValueError, r"learning_rate.*-2"),
+    (plots.signal_by_step, lambda: plots.signal_by_step(3), TypeError, r"Record.*3"),
+    (plots.signal_by_step, lambda: plots.signal_by_step(record(0)), ValueError, r"empty.*0 steps"),
+    (plots.signal_by_step, lambda: plots.signal_by_step(record(2), rows=[]), ValueError, r"1 to 4.*\[\]"),
+    (plots.signal_by_step, lambda: plots.signal_by_step(record(2), rows=[2]), ValueError, r"-2 to 1.*\[2\]"),
+    (plots.signal_by_step, lambda: plots.signal_by_step(record(2), rows=[0] * 5), ValueError, r"1 to 4.*0, 0, 0"),
     # explore
     (explore.show, lambda: explore.show(), ValueError, r"at least one figure.*none"),
     (explore.show, lambda: explore.show(3), TypeError, r"matplotlib Figure.*3"),
