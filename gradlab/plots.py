@@ -1139,18 +1139,19 @@ def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figur
 
 
 @_styled
-def signal_by_step(record: Record, rows: Sequence[int] = (0, 1, 2, 3)) -> Figure:
+def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
     """Size of each layer's output at several steps; a layer that holds inf is marked, one that holds NaN is left out.
 
     Args:
         record: of at least one step, with the outputs watched.
-        rows: which recorded steps, at most 4, counted as in a list.
+        rows: which recorded steps, at most 4, counted as in a list; the first ones unless told.
     Raises:
         TypeError: for something else than a ``Record``.
         ValueError: for an empty one, no row, more than 4, or one it does not have.
     """
     _recorded(record)
     count = len(record.step)
+    rows = range(min(count, len(DASHES))) if rows is None else rows
     if not 1 <= len(rows) <= len(DASHES) or not all(-count <= row < count for row in rows):
         raise ValueError(f"rows must be 1 to {len(DASHES)} of {-count} to {count - 1}, got {list(rows)}")
     limit = float(torch.finfo(torch.float32).max)
