@@ -164,7 +164,8 @@ class Recorder:
         recorder.record.gradient_norm        # (steps, layers)
 
     It listens to the optimisers that hold the model's parameters and to the model's forward passes with gradients
-    on. All its hooks are gone when the block ends, by an exception too; what was recorded until then stays.
+    on. Several optimisers that step after one pass share one recorded step. All its hooks are gone when the block
+    ends, by an exception too; what was recorded until then stays.
 
     Args:
         model: any module with at least one parameter.
@@ -216,6 +217,8 @@ class Recorder:
         self._step = 0
         self._before: list[list[Tensor]] | None = None
         self._pending = _Pending()
+        self._passed = False  # whether there was a forward pass since the last optimiser step
+        self._stepped: set[int] = set()  # optimisers that have taken part in the current step
 
     def __enter__(self) -> "Recorder":
         if self._handles:
@@ -223,8 +226,8 @@ class Recorder:
         self._pending = _Pending()
         self._handles.append(register_optimizer_step_pre_hook(self._before_step))
         self._handles.append(register_optimizer_step_post_hook(self._after_step))
+        self._handles.append(self.model.register_forward_pre_hook(self._new_pass))
         if self._watch_outputs:
-            self._handles.append(self.model.register_forward_pre_hook(self._new_pass))
             for index, (_, module) in enumerate(self._layers):
                 self._handles.append(module.register_forward_hook(self._output_hook(index)))
         for index, (_, module) in enumerate(self._activations):
@@ -297,8 +300,9 @@ class Recorder:
         return self._step % self.every == 0
 
     def _new_pass(self, module: nn.Module, inputs: object) -> None:
-        """Calls of a layer in two passes (gradient accumulation) are no time steps of one."""
-        self._pending.calls.clear()
+        if torch.is_grad_enabled():
+            self._passed = True
+            self._pending.calls.clear()  # calls in two passes (gradient accumulation) are no time steps of one
 
     def _output_hook(self, index: int) -> Callable:
         def hook(module: nn.Module, inputs: object, output: object) -> None:
@@ -345,19 +349,40 @@ class Recorder:
     def _holds_our_parameters(self, optimizer: torch.optim.Optimizer) -> bool:
         return any(id(p) in self._ids for group in optimizer.param_groups for p in group["params"])
 
+    def _joins(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether this optimiser shares the step of another: it moves other weights, by gradients of the same pass."""
+        return bool(self._stepped) and not self._passed and id(optimizer) not in self._stepped
+
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        if self._due() and self._holds_our_parameters(optimizer):
+        if not self._holds_our_parameters(optimizer):
+            return
+        recorded = self._steps[-1:] == [self._step] if self._joins(optimizer) else self._due()
+        if recorded:
             self._before = [[p.detach().clone() for p in group] for group in self._parameters]
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         if not self._holds_our_parameters(optimizer):
             return
-        self._step += 1
-        if self._before is not None:
-            pairs = zip(self._parameters, self._before, strict=True)
-            updates = [_norm([p.detach() - b for p, b in zip(now, then, strict=True)]) for now, then in pairs]
-            self._before = None
-            self._write(update_norm=torch.stack(updates))
+        joins = self._joins(optimizer)
+        if not joins:
+            self._step += 1
+            self._stepped.clear()
+        self._stepped.add(id(optimizer))
+        self._passed = False
+        if self._before is None:
+            return
+        pairs = zip(self._parameters, self._before, strict=True)
+        updates = torch.stack([_norm([p.detach() - b for p, b in zip(now, then, strict=True)]) for now, then in pairs])
+        self._before = None
+        if joins:
+            row = self._rows[-1]
+            row["update_norm"] = torch.hypot(row["update_norm"], updates)
+            row["weight_norm"] = self._weight_norms()
+        else:
+            self._write(update_norm=updates)
+
+    def _weight_norms(self) -> Tensor:
+        return torch.stack([_norm(list(group)) for group in self._parameters])
 
     def _write(self, update_norm: Tensor) -> None:
         pending, self._pending = self._pending, _Pending()
@@ -384,7 +409,7 @@ class Recorder:
                 "loss": torch.tensor(sum(pending.loss) / len(pending.loss) if pending.loss else math.nan),
                 "histogram": self._count(gradients),
                 "time_ratio": gather(pending.calls, layers, lambda i, squares: _first_over_last(squares)),
-                "weight_norm": torch.stack([_norm(list(group)) for group in self._parameters]),
+                "weight_norm": self._weight_norms(),
                 "update_norm": update_norm,
                 "output_rms": gather(
                     pending.square_sum, layers, lambda i, total: torch.sqrt(total / max(pending.count[i], 1))

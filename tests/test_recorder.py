@@ -313,7 +313,7 @@ def test_activations_that_work_in_place_are_watched_too():
 def test_without_activations_only_weights_and_gradients_are_recorded():
     model = network()
     with Recorder(model, activations=False) as recorder:
-        assert hooks_of(model) == 0, "nothing needs to listen to the model"
+        assert hooks_of(model) == 1, "one hook tells where a pass begins; nothing listens to the layers"
         train(model, OPTIMIZERS["sgd"](model.parameters()), 2)
     record = recorder.record
     assert record.activations == () and record.saturation.shape == (2, 0), "no activation is watched"
@@ -566,3 +566,107 @@ def test_a_unit_is_dead_only_if_none_of_the_last_512_examples_woke_it():
             model(torch.full((64, 1), value)).sum().backward()
             recorder.capture()
     assert recorder.record.dead[:, 0].tolist() == [0.5] * 8 + [1.0] * 2
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("activations", [True, False])
+def test_several_optimisers_share_a_step_and_the_row_holds_all_their_updates(every, activations):
+    alone, shared = (MLP(3, 8, seed=0, in_features=8, out_features=4) for _ in range(2))
+    single = torch.optim.SGD(alone.parameters(), lr=0.1)
+    first = torch.optim.SGD([p for n, p in shared.named_parameters() if n < "layer2"], lr=0.1)
+    second = torch.optim.SGD([p for n, p in shared.named_parameters() if n >= "layer2"], lr=0.1)
+    records = []
+    for model, optimizers in ((alone, [single]), (shared, [first, second])):
+        with Recorder(model, every=every, activations=activations) as recorder:
+            for x, y in batches(5):
+                model.zero_grad()
+                loss = cross_entropy(model(x), y)
+                recorder.log_loss(loss)
+                loss.backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+        records.append(recorder.record)
+    assert records[0].step.tolist() == records[1].step.tolist() == list(range(1, 6, every))
+    for name in ("gradient_norm", "weight_norm", "update_norm", "output_rms", "loss"):
+        np.testing.assert_array_equal(*(getattr(record, name) for record in records), err_msg=name)
+
+
+def test_two_optimisers_with_a_pass_each_are_two_steps():
+    model = MLP(2, 8, seed=0, in_features=8, out_features=4)
+    optimizers = [torch.optim.SGD(model.layer1.parameters(), 0.1), torch.optim.SGD(model.readout.parameters(), 0.1)]
+    with Recorder(model) as recorder:
+        for x, y in batches(3):
+            for optimizer in optimizers:
+                model.zero_grad()
+                cross_entropy(model(x), y).backward()
+                optimizer.step()
+    assert recorder.record.step.tolist() == [1, 2, 3, 4, 5, 6]
+    moved = recorder.record.update_norm[:, [0, 2]] > 0
+    assert moved.tolist() == [[True, False], [False, True]] * 3
+
+
+def test_a_closure_that_runs_several_passes_is_one_step():
+    plain, watched = (MLP(2, 8, seed=0, in_features=8, out_features=4) for _ in range(2))
+    x, y = next(batches(1))
+    calls = []
+    for model in (plain, watched):
+        optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
+
+        def closure(model=model, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(x), y)
+            loss.backward()
+            calls.append(loss.item())
+            return loss
+
+        if model is plain:
+            optimizer.step(closure)
+            continue
+        start = [p.detach().clone() for p in model.parameters()]
+        with Recorder(model) as recorder:
+            optimizer.step(closure)
+    assert len(calls) > 4, "the optimiser must have asked for several passes"
+    assert recorder.record.step.tolist() == [1]
+    for a, b in zip(plain.parameters(), watched.parameters(), strict=True):
+        assert torch.equal(a, b), "the watched run must end in the same weights"
+    moved = [(p - s).double().square().sum() for p, s in zip(watched.parameters(), start, strict=True)]
+    by_layer = torch.stack(moved).reshape(-1, 2).sum(1).sqrt()  # a weight and a bias each
+    np.testing.assert_allclose(recorder.record.update_norm[0], by_layer.detach(), rtol=1e-6)
+
+
+def test_shared_and_unused_layers_are_recorded_once_or_not_at_all():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.unused = nn.Linear(6, 6), nn.Linear(6, 6)
+            self.same = nn.Linear(6, 6)
+            self.same.weight = self.one.weight
+
+        def forward(self, x):
+            return self.same(self.one(x).tanh())
+
+    model = Odd()
+    record = probe(model, torch.randn(5, 6), torch.randint(0, 6, (5,)))
+    assert record.layers == ("one", "unused", "same")
+    assert np.isfinite(record.gradient_norm[0, [0, 2]]).all() and np.isnan(record.gradient_norm[0, 1])
+    assert not record.nonfinite.any(), "a layer without a gradient is not one with a NaN"
+    with Recorder(model) as recorder:
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        cross_entropy(model(torch.randn(5, 6)), torch.randint(0, 6, (5,))).backward()
+        optimizer.step()
+    assert recorder.record.update_norm[0, 1] == 0, "what has no gradient does not move"
+    assert recorder.record.update_norm[0, 0] > 0
+
+
+def test_accumulated_passes_are_no_time_steps():
+    model = Unrolled(nn.RNNCell(3, 6))
+    x, y = torch.randn(8, 9, 3), torch.randint(0, 2, (8,))
+    with Recorder(model) as recorder:
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        for part in (slice(0, 4), slice(4, 8)):
+            model.seen = []
+            cross_entropy(model(x[part]), y[part]).backward()
+        optimizer.step()
+    first, last = (model.seen[t].grad.double().norm() for t in (0, -1))  # of the second pass alone
+    assert recorder.record.time_ratio[0, 0] == pytest.approx(float(first / last), rel=1e-6)
+    assert math.isnan(recorder.record.time_ratio[0, 1]), "a layer called once in each pass has no time"
