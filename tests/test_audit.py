@@ -115,3 +115,12 @@ def test_every_activation_vanishes_with_the_default_start_of_pytorch():
 def test_sigmoid_needs_weights_ten_times_larger_than_usual():
     assert theory.chi("sigmoid", 10.0, theory.fixed_point("sigmoid", 10.0)) == pytest.approx(1, abs=0.05)
     assert all(theory.chi("sigmoid", s, theory.fixed_point("sigmoid", s)) < 0.9 for s in (0.5, 1, 2, 4, 8))
+
+
+def test_the_two_runs_of_the_tools_page_differ_in_what_could_mend_them():
+    timid, mended = (
+        [audit.run(20, "relu", "he", "Adam", rate, epochs, seed).accuracy for seed in audit.SEEDS]
+        for rate, epochs in ((1e-6, 3), (3e-3, 10))
+    )
+    assert max(timid) < 0.2, "the page says that this network does not learn"
+    assert min(mended) > 0.7, "and that it would with another learning rate"
