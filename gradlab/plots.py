@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.transforms import ScaledTranslation
 from torch import Tensor
 
 from gradlab import theory
@@ -449,7 +450,9 @@ def _legend(axes: Axes, lines: Sequence, names: Sequence[str] | None = None, col
         lines,
         short,
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.17),
+        bbox_to_anchor=(0.5, 0),
+        # half an inch down, below the numbers and the name of the x axis, however tall the axes are
+        bbox_transform=axes.transAxes + ScaledTranslation(0, -0.46, axes.figure.dpi_scale_trans),
         ncols=columns,
         handlelength=2.2,
         columnspacing=1.2,

@@ -190,3 +190,12 @@ def test_the_steepest_curvature_is_that_of_finite_differences():
 def test_every_step_on_the_flat_bowl_has_a_gradient_above_800():
     flat, smallest, *_ = audit.finding("S28").as_stated
     assert smallest.measured[0] > 800 and flat.measured[0] < 1
+
+
+def test_the_two_runs_of_the_tools_page_differ_in_what_could_mend_them():
+    timid, mended = (
+        [audit.run(20, "relu", "he", "Adam", rate, epochs, seed).accuracy for seed in audit.SEEDS]
+        for rate, epochs in ((1e-6, 3), (3e-3, 10))
+    )
+    assert max(timid) < 0.2, "the page says that this network does not learn"
+    assert min(mended) > 0.7, "and that it would with another learning rate"
