@@ -38,6 +38,12 @@ VERDICTS = {
     "S27": audit.CONDITION,
     "S28": audit.FAILS,
     "S32": audit.HOLDS,
+    "S12": audit.FAILS,
+    "S13": audit.CONDITION,
+    "S14": audit.CONDITION,
+    "S29": audit.HOLDS,
+    "S30": audit.HOLDS,
+    "S31": audit.HOLDS,
 }
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
