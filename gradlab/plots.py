@@ -338,6 +338,9 @@ def gradient_flow(record: Record, row: int = -1) -> Figure:
     for layer in layers[np.isnan(shown)]:
         axes.annotate("0" if norms[layer - 1] == 0 else "not finite", (layer, 0), xycoords=("data", "axes fraction"))
     axes.set_yscale("log")
+    if np.isfinite(shown).any():  # at least three decades, or the eye takes a factor of two for a slope
+        middle = np.exp(np.nanmean(np.log(shown[[np.nanargmin(shown), np.nanargmax(shown)]])))
+        axes.set_ylim(min(np.nanmin(shown) / 2, middle / 32), max(np.nanmax(shown) * 2, middle * 32))
     _few_decades(axes)
     axes.set_xlim(0.5, len(norms) + 0.5)  # also where no point can be drawn
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -662,7 +665,9 @@ def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figur
     size = curvature * np.abs(position)
     outcome, kind = _outcome(position)
     figure, axes = _axes(f"Rate × curvature = {product:.3g}: it {outcome}", "step", "size of the gradient")
-    axes.plot(_positive(size), color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind], linewidth=1)
+    axes.plot(
+        _positive(size), color=PALETTE[kind], marker=MARKER[kind], markevery=4, linestyle=DASHES[kind], linewidth=1
+    )
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
     axes.annotate("1", (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     axes.set_yscale("log")
@@ -715,7 +720,7 @@ def signal_by_step(record: Record, rows: Sequence[int] = (0, 1, 2, 3)) -> Figure
             )
         lost = layers[np.isnan(size)]
         if len(lost):
-            axes.annotate(f"NaN from layer {lost[0]} on", (lost[0], 0.5), xycoords=("data", "axes fraction"))
+            axes.text(0.98, 0.5, f"NaN from layer {lost[0]} on", ha="right", transform=axes.transAxes)
         known = shown[np.isfinite(shown)]
         most = f"largest {known.max():.2g}" if len(known) else "none finite"
         infinity = f", inf in layer {infinite[0]}" if len(infinite) else ""
