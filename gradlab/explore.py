@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from gradlab.plots import PALETTE, TEXT
 
+_WIDE = 6  # inches: more than a narrow window shows in readable letters
 _MOST_FRAMES = 250  # beyond this a page weighs more than a reader on a phone should have to load
 
 
@@ -52,6 +53,9 @@ def _row(figures: Figure | Sequence[Figure], key: str) -> str:
     if not figures:
         raise ValueError(f"draw must return a figure or several, got {figures}")
     drawings = "".join(_svg(figure, f"{key}-{i}") for i, figure in enumerate(figures))
+    if max(figure.get_figwidth() for figure in figures) > _WIDE:
+        # it keeps a readable size and scrolls by itself, by keyboard too
+        return f'<div class="gradlab-figures gradlab-wide" role="group" aria-label="wide" tabindex="0">{drawings}</div>'
     return f'<div class="gradlab-figures">{drawings}</div>'
 
 

@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from gradlab import theory
-from gradlab.recorder import Record
+from gradlab.recorder import HISTOGRAM_EDGES, Record
 
 # The explorers turn these into the page's own colours, so that a figure is readable in light and dark.
 PALETTE = {"vanishing": "#1769c2", "exploding": "#c0281c", "healthy": "#1b7a3a", "neutral": "#6b6b6b"}
@@ -313,6 +315,398 @@ def _times(ratio: float) -> str:
     return f"$10^{{{math.floor(math.log10(ratio))}}}$" if ratio > 0 else "none"
 
 
+# --- what a record shows: each panel draws on axes and returns what it shows in words --------------------------------
+
+# Share of a layer's gradient entries from which a cell of the histogram is drawn, and how dark.
+_INK = {0.0: 0.15, 0.02: 0.3, 0.1: 0.5, 0.25: 0.75, 0.5: 0.95}
+
+
+def _alone(panel: Callable[..., str], *args: object, **kwargs: object) -> Figure:
+    """One panel as a figure of its own."""
+    figure = Figure(figsize=_SIZE)
+    figure.set_label(panel(figure.subplots(), *args, **kwargs))
+    return figure
+
+
+def _empty(axes: Axes, note: str) -> str:
+    """Axes that have nothing to show say so, and how to change that."""
+    axes.text(0.5, 0.5, note, transform=axes.transAxes, ha="center", va="center", linespacing=1.6)
+    axes.set(xticks=[], yticks=[])
+    return f"{axes.get_title(loc='left')}: nothing to show. {' '.join(note.split())}."
+
+
+def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
+    """First and last index of each unbroken run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(int)))
+    return [(int(start), int(end) - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, height: float = 0.96) -> None:
+    """Where on the x axis a value has no place among the others: a marker and a shade for each run, the note once."""
+    for start, end in _runs(marked):
+        if end > start:
+            axes.axvspan(x[start], x[end], color=PALETTE[kind], alpha=0.12, linewidth=0)
+        axes.plot(
+            [x[start]],
+            [height],
+            transform=axes.get_xaxis_transform(),
+            color=PALETTE[kind],
+            marker="x" if kind == "exploding" else MARKER[kind],
+            markersize=6,
+            linestyle="none",
+        )
+    if marked.any():
+        first = int(np.argmax(marked))
+        late = first > len(x) / 2
+        axes.annotate(
+            note,
+            (x[first], height),
+            xycoords=("data", "axes fraction"),
+            xytext=(-6 if late else 6, 0),
+            textcoords="offset points",
+            ha="right" if late else "left",
+            va="center",
+            color=PALETTE[kind],
+        )
+
+
+def _lost(record: Record, values: np.ndarray) -> np.ndarray:
+    """Which steps have a value that overflowed. A NaN in a step that is finite elsewhere only says "not measured"."""
+    values = values.reshape(len(values), -1)
+    return (np.isinf(values) | (np.isnan(values) & record.faulty[:, None])).any(1)
+
+
+def _mark_lost(axes: Axes, record: Record, values: np.ndarray) -> str:
+    lost = _lost(record, values)
+    if not lost.any():
+        return ""
+    first = record.step[np.argmax(lost)]
+    _mark(axes, record.step, lost, "not finite", "exploding")
+    return f" Not finite in {int(lost.sum())} of {len(lost)} recorded steps, for the first time at step {first}."
+
+
+def _steps(axes: Axes, record: Record) -> None:
+    """The steps as x axis; a single step is a point in the middle."""
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if len(record.step) == 1:
+        axes.set_xlim(record.step[0] - 1, record.step[0] + 1)
+
+
+def _logarithmic(axes: Axes, values: np.ndarray) -> None:
+    """A logarithmic y axis around ``values``, if any is to be put on it; else a note in its place."""
+    none = np.isnan(values).all()
+    if none:
+        axes.text(0.5, 0.5, "nothing finite above 0", transform=axes.transAxes, ha="center", va="center")
+    else:
+        low, high = math.log10(np.nanmin(values)), math.log10(np.nanmax(values))
+        room = 0.05 * (high - low) if high - low > 1 else 1 - (high - low) / 2  # a tick needs a decade
+        axes.set_ylim(10 ** max(low - room, -300), 10 ** min(high + room, 300))
+    axes.set_yscale("log")
+    _few_decades(axes)
+    if none:
+        axes.set(yticks=[])
+
+
+def _isolated(values: np.ndarray) -> list[int]:
+    """Indices of values with no finite neighbour: a line alone would not show them."""
+    return [start for start, end in _runs(np.isfinite(values)) if start == end]
+
+
+def _middle(count: int) -> list[int]:
+    """Indices of the first, the middle and the last of ``count``: enough for a legend."""
+    return sorted({0, (count - 1) // 2, count - 1}) if count else []
+
+
+def _trajectories(
+    axes: Axes, record: Record, values: np.ndarray, names: Sequence[str], named: Sequence[int], dashes: object = None
+) -> list:
+    """One line a layer, darker the nearer to the input; those in ``named`` have a dash pattern, and are returned."""
+    shown = []
+    for index, name in enumerate(names):
+        position = named.index(index) if index in named else None
+        (line,) = axes.plot(
+            record.step,
+            values[:, index],
+            color=TEXT,
+            alpha=1 - 0.7 * index / max(len(names) - 1, 1),
+            linewidth=0.7 if position is None else 1.6,
+            linestyle=dashes or ("solid" if position is None else list(DASHES.values())[position % len(DASHES)]),
+            marker="o" if _isolated(values[:, index]) else None,
+            markevery=_isolated(values[:, index]),
+            label=name,
+        )
+        if position is not None:
+            shown.append(line)
+    return shown
+
+
+def _legend(axes: Axes, lines: Sequence, names: Sequence[str] | None = None, columns: int = 4) -> None:
+    """Below the axes, where no line runs. Long names of modules lose their beginning, which they share."""
+    names = [line.get_label() for line in lines] if names is None else names
+    short = [(name if len(name) <= 24 else f"…{name[-23:]}").lstrip("_") for name in names]
+    axes.legend(
+        lines,
+        short,
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.17),
+        ncols=columns,
+        handlelength=2.2,
+        columnspacing=1.2,
+        borderaxespad=0,
+    )
+
+
+def _end(values: np.ndarray, index: int) -> str:
+    """The last finite value of a layer, in words."""
+    finite = values[np.isfinite(values[:, index]), index]
+    return f"{finite[-1]:.1e}" if len(finite) else "unknown"
+
+
+def _row(record: Record, row: int) -> None:
+    _recorded(record)
+    if isinstance(row, bool) or not isinstance(row, int | np.integer):
+        raise TypeError(f"row must be an integer, got {row!r}")
+    if not -len(record.step) <= row < len(record.step):
+        raise ValueError(f"row must be between {-len(record.step)} and {len(record.step) - 1}, got {row!r}")
+
+
+def _loss(axes: Axes, step: np.ndarray, loss: np.ndarray, chance: float, kind: str) -> None:
+    axes.plot(step, loss, color=PALETTE[kind], linewidth=1, marker=MARKER[kind], markevery=_isolated(loss))
+    if not math.isnan(chance):
+        axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+        axes.annotate(
+            "guessing",
+            (1, chance),
+            xytext=(0, 4),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+        )
+
+
+def _loss_panel(axes: Axes, record: Record) -> str:
+    axes.set(title="Loss", xlabel="step", ylabel="loss")
+    loss, chance = record.loss, record.chance_loss
+    finite, lost = loss[np.isfinite(loss)], _lost(record, loss)
+    if not len(finite) and not lost.any():
+        return _empty(axes, "no loss was told:\nrecorder.log_loss(loss) does it")
+    start, end = (finite[0], np.mean(finite[-20:])) if len(finite) else (math.nan, math.nan)
+    kind = "exploding" if lost.any() else "healthy" if end < 0.9 * chance else "neutral"
+    gone = f"not finite from step {record.step[np.argmax(lost)]}"
+    axes.set_title(f"Loss: {gone}" if lost.any() else f"Loss: from {start:.3g} to {end:.3g}")
+    _loss(axes, record.step, np.where(np.isfinite(loss), loss, math.nan), chance, kind)
+    top = float(np.nanmax([*finite, chance])) if len(finite) or not math.isnan(chance) else 1.0
+    if len(finite) and finite.min() > 0 and top > 100 * (chance if chance > 0 else finite.min()):
+        _logarithmic(axes, np.append(finite, chance))
+    else:
+        axes.set_ylim(min([0.0, *finite]), 1.15 * top if top > 0 else 1)
+    words = _mark_lost(axes, record, loss)
+    _steps(axes, record)
+    guessing = "" if math.isnan(chance) else f"; guessing has {chance:.2f}"
+    return f"Loss over {len(loss)} recorded steps, from {start:.3g} to {end:.3g} at the end{guessing}.{words}"
+
+
+def _norms_panel(axes: Axes, record: Record) -> str:
+    norms, names = record.gradient_norm, record.layers
+    axes.set(title="Gradient norm of each layer, step by step", ylabel="norm of the weight gradient")
+    named = _middle(len(names))
+    shown = _positive(norms)
+    _legend(axes, _trajectories(axes, record, shown, names, named))
+    _logarithmic(axes, shown)
+    words = _mark_lost(axes, record, norms)
+    _steps(axes, record)
+    zero = [f"{names[n]} in {int((norms[:, n] == 0).sum())}" for n in named if (norms[:, n] == 0).any()]
+    zeros = f" Exactly 0, so not on the axis: {', '.join(zero)} steps." if zero else ""
+    ends = ", ".join(f"{names[n]} {_end(norms, n)}" for n in named)
+    return (
+        f"Norm of the weight gradient of {_layers(len(names))} over {len(norms)} recorded steps, logarithmic. At the "
+        f"end: {ends}.{zeros}{words}"
+    )
+
+
+def _flow_panel(axes: Axes, record: Record, row: int) -> str:
+    norms = record.gradient_norm[row]
+    shown = _positive(norms)
+    ratio = norms[0] / norms[-1] if norms[-1] > 0 and np.isfinite(norms[-1]) else math.nan
+    kind = "exploding" if np.isinf(norms).any() else regime(ratio)
+    found = "No ratio of first layer to last" if math.isnan(ratio) else f"First layer over last: {ratio:.1e}"
+    axes.set_title(f"{found}, step {record.step[row]}")
+    axes.set(xlabel="layer, from the input", ylabel="norm of the weight gradient")
+    layers = np.arange(1, len(norms) + 1)
+    axes.plot(layers, shown, color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind])
+    _logarithmic(axes, shown)
+    lost = np.isinf(norms) | (np.isnan(norms) & record.nonfinite[row])
+    words = ""
+    for marked, note, mark, height in (
+        (lost, "not finite", "exploding", 0.96),
+        (norms == 0, "0", "vanishing", 0.04),
+        (np.isnan(norms) & ~lost, "no gradient", "neutral", 0.12),
+    ):
+        _mark(axes, layers, marked, note, mark, height)
+        words += f" {note.capitalize()}: {_listed(layers[marked])}." if marked.any() else ""
+    axes.set_xlim(0.5, len(norms) + 0.5)  # also where no point can be drawn
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return (
+        f"Norm of the weight gradient of {_layers(len(norms))} at step {record.step[row]}, logarithmic: {norms[0]:.2g} "
+        f"in the first ({record.layers[0]}) and {norms[-1]:.2g} in the last ({record.layers[-1]}).{words}"
+    )
+
+
+def _listed(layers: np.ndarray) -> str:
+    """Layer numbers in words, with unbroken runs as "3 to 9"."""
+    marked = np.isin(np.arange(layers.max() + 2), layers)
+    runs = [f"{start}" if start == end else f"{start} to {end}" for start, end in _runs(marked)]
+    return f"layer{'s' if len(layers) > 1 else ''} {', '.join(runs)}"
+
+
+def _histogram_panel(axes: Axes, record: Record, row: int) -> str:
+    axes.set(title="Sizes of single gradients", xlabel="layer, from the input", ylabel="|gradient| of single weights")
+    if record.histogram.shape[2] == 0:
+        return _empty(axes, "no histograms were counted:\nRecorder(model, histograms=True) does it")
+    sizes = record.size_histogram[row].astype(float)
+    zeros, counts = sizes[:, 0], sizes[:, 1:]
+    edges = HISTOGRAM_EDGES[len(HISTOGRAM_EDGES) // 2 :]
+    total = zeros + counts.sum(1)
+    used = np.flatnonzero(counts.any(0))
+    low, high = (edges[used[0]], edges[used[-1] + 1]) if len(used) else (1e-1, 1e1)
+    base = low / (high / low) ** 0.1 / 3  # what is exactly 0 gets a row of its own below all others
+    rows = np.concatenate([[base, low], edges[used[0] + 1 : used[-1] + 2] if len(used) else [high]])
+    part = counts[:, used[0] : used[-1] + 1] if len(used) else np.zeros((len(zeros), 1))
+    with np.errstate(invalid="ignore"):
+        share = np.column_stack([zeros, part]) / total[:, None]
+    middle = np.array([_middle_entry(layer, edges) for layer in counts])
+    ratio = middle[0] / middle[-1]  # NaN where an end has no entry above 0
+    lost = record.nonfinite[row]
+    kind = "exploding" if lost.any() else regime(ratio)
+    for least, ink in _INK.items():
+        most = min([other for other in _INK if other > least], default=math.inf)
+        cells = [
+            Path([(n + 0.5, rows[b]), (n + 1.5, rows[b]), (n + 1.5, rows[b + 1]), (n + 0.5, rows[b + 1]), (n, 1)], _BOX)
+            for n, b in np.argwhere((share > least if least == 0 else share >= least) & (share < most))
+        ]
+        if cells:
+            path = Path.make_compound_path(*cells)
+            axes.add_patch(PathPatch(path, facecolor=PALETTE[kind], alpha=ink, linewidth=0, label=f"from {least:.0%}"))
+    layers = np.arange(1, len(zeros) + 1)
+    axes.plot(layers, middle, color=TEXT, linewidth=0.8, marker="_", markersize=5, label="middle entry above 0")
+    axes.axhline(low, color=TEXT, linewidth=0.8)
+    axes.set_yscale("log")
+    decades = np.arange(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
+    decades = decades[:: math.ceil(len(decades) / 7)]
+    axes.set_yticks(
+        [math.sqrt(base * low), *(10.0**d for d in decades)], labels=["0", *(f"$10^{{{d}}}$" for d in decades)]
+    )
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set(xlim=(0.5, len(zeros) + 0.5), ylim=(base, high * (high / low) ** 0.08))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(False)
+    _mark(axes, layers, lost, "not finite", "exploding")
+    words = f" Not finite: {_listed(layers[lost])}." if lost.any() else ""
+    without = (total == 0) & ~lost
+    _mark(axes, layers, without, "no gradient", "neutral")
+    words += f" No gradient: {_listed(layers[without])}." if without.any() else ""
+    first, last = ("no size" if math.isnan(m) else f"{m:.0e}" for m in (middle[0], middle[-1]))
+    axes.set_title(f"Middle gradient: {first} to {last}, step {record.step[row]}")
+    none = np.divide(zeros, total, out=np.zeros_like(zeros), where=total > 0)
+    return (
+        f"Histograms of the sizes of single gradients in {_layers(len(zeros))} at step {record.step[row]}, one column "
+        f"a layer, on one logarithmic axis. The middle one of those above 0 is about {first} in the first layer "
+        f"({record.layers[0]}) and {last} in the last ({record.layers[-1]}). "
+        f"Exactly 0: {none[0]:.0%} of the first layer's entries, {none[-1]:.0%} of the last one's.{words}"
+    )
+
+
+_BOX = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+
+
+def _middle_entry(counts: np.ndarray, edges: np.ndarray) -> float:
+    """The bin of the middle one of the entries that are not 0, as its geometric middle; NaN where there is none."""
+    if counts.sum() == 0:
+        return math.nan
+    place = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
+    return math.sqrt(edges[place]) * math.sqrt(edges[place + 1])
+
+
+def _updates_panel(axes: Axes, record: Record, layers: Sequence[int]) -> str:
+    """``layers`` counts from 1."""
+    axes.set(title="How far one step moves each layer", ylabel="update norm / weight norm")
+    ratios = record.update_ratio[:, [layer - 1 for layer in layers]]
+    names = [record.layers[layer - 1] for layer in layers]
+    shown = _positive(ratios)
+    lines = _trajectories(axes, record, shown, names, range(len(names)))
+    axes.axhline(1e-3, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("1e-3", (1, 1e-3), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    _logarithmic(axes, np.append(shown, 1e-3))
+    _legend(axes, lines)
+    words = _mark_lost(axes, record, ratios)
+    _steps(axes, record)
+    last = ", ".join(f"{name} {ratio:.1e}" for name, ratio in zip(names, ratios[-1], strict=True))
+    return (
+        f"Update norm over weight norm for {len(record.step)} recorded steps, logarithmic, with a line at 1e-3. "
+        f"At the end: {last}.{words}"
+    )
+
+
+def _growth_panel(axes: Axes, record: Record) -> str:
+    norms, names = record.weight_norm, record.layers
+    with np.errstate(all="ignore"):  # sizes that overflow, or start at 0, have no growth
+        growth = np.divide(norms, norms[0], out=np.full_like(norms, math.nan), where=norms[0] > 0)
+    shown = _positive(growth)
+    finite = shown[~np.isnan(shown)]
+    axes.set(title="Weights: none has a size to compare with", ylabel="weight norm / at the start")
+    if len(finite):
+        axes.set_title(f"Weights: {finite.min():.3g} to {finite.max():.3g} times the start")
+    named = _middle(len(names))
+    _legend(axes, _trajectories(axes, record, shown, names, named))
+    axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    if len(finite) and (finite.max() > 10 or finite.min() < 0.1):
+        _logarithmic(axes, shown)
+    elif len(finite):
+        axes.set_ylim(0, 1.15 * max(1.3, finite.max()))
+    words = _mark_lost(axes, record, norms)
+    _steps(axes, record)
+    ends = ", ".join(f"{names[n]} {_end(growth, n)}" for n in named)
+    return (
+        f"Weight norm of {_layers(len(names))} relative to the first recorded step, over {len(norms)} recorded steps. "
+        f"At the end: {ends}.{words}"
+    )
+
+
+def _units_panel(axes: Axes, record: Record) -> str:
+    axes.set(title="Saturated and dead units", xlabel="step", ylabel="share")
+    names, lines, labels, parts, title = record.activations, [], [], [], []
+    if not names:
+        return _empty(axes, "no activation was watched:\ntanh, sigmoid and ReLU modules are")
+    faulty = record.output_nonfinite.any(1)  # a NaN is neither 0 nor flat, and would count as a healthy unit
+    kinds = {"saturated": (record.saturation, "solid"), "dead": (record.dead, (0, (2, 1)))}
+    kinds = {word: both for word, both in kinds.items() if np.isfinite(both[0]).any()}
+    for word, (values, dashes) in kinds.items():
+        values = np.where(faulty[:, None], math.nan, values)
+        of = np.flatnonzero(np.isfinite(values).any(0))
+        if not len(of):
+            continue
+        values, chosen, named = values[:, of], [names[n] for n in of], _middle(len(of))
+        lines += _trajectories(axes, record, values, chosen, named, dashes if len(kinds) > 1 else None)
+        labels += [chosen[n] if len(kinds) == 1 else f"{chosen[n]}: {word}" for n in named]
+        last = [column[np.isfinite(column)][-1] for column in values.T]
+        title.append(f"{max(last):.0%} {word}")
+        ends = ", ".join(f"{chosen[n]} {last[n]:.0%}" for n in named)
+        parts.append(f"At the end {word}: {ends}; at most {max(last):.0%} of an activation.")
+    if not lines:
+        return _empty(axes, "no activation gave a number")
+    words = _mark_lost(axes, record, np.where(faulty, math.inf, 0))
+    axes.set_title(f"Units at the end: at most {', '.join(title)}")
+    axes.set_ylim(-0.03, 1.03)
+    _legend(axes, lines, labels, 4 if len(kinds) == 1 else 2)
+    _steps(axes, record)
+    return (
+        f"Share of saturated units (tanh, sigmoid) and dead units (ReLU) of {len(names)} activations over "
+        f"{len(record.step)} recorded steps. {' '.join(parts)}{words}"
+    )
+
+
 @_styled
 def gradient_flow(record: Record, row: int = -1) -> Figure:
     """Gradient norm of each layer's parameters at one recorded step; what is zero or not finite is marked as such.
@@ -321,34 +715,43 @@ def gradient_flow(record: Record, row: int = -1) -> Figure:
         record: of at least one step.
         row: which recorded step, counted as in a list.
     Raises:
-        TypeError: for something else than a ``Record``.
+        TypeError: for something else than a ``Record``, or a row that is no integer.
         ValueError: for an empty one, or a row it does not have.
     """
+    _row(record, row)
+    return _alone(_flow_panel, record, row)
+
+
+@_styled
+def gradient_histograms(record: Record, row: int = -1) -> Figure:
+    """How large the single gradients of each layer are: one column a layer, all on one logarithmic axis.
+
+    The darker a cell, the more of its layer's entries it holds. A line joins the middle ones of those that are
+    not 0; what is exactly 0 has a row of its own. Signs are left out.
+
+    Args:
+        record: of at least one step, from ``Recorder(model, histograms=True)``; else the figure says that it needs one.
+        row: which recorded step, counted as in a list.
+    Raises:
+        TypeError: for something else than a ``Record``, or a row that is no integer.
+        ValueError: for an empty one, or a row it does not have.
+    """
+    _row(record, row)
+    return _alone(_histogram_panel, record, row)
+
+
+@_styled
+def gradient_norms(record: Record) -> Figure:
+    """Gradient norm of every layer through training: the nearer to the input, the darker. Three layers are named.
+
+    Args:
+        record: of at least one step.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one.
+    """
     _recorded(record)
-    if not -len(record.step) <= row < len(record.step):
-        raise ValueError(f"row must be between {-len(record.step)} and {len(record.step) - 1}, got {row!r}")
-    norms = record.gradient_norm[row]
-    shown = _positive(norms)
-    ratio = norms[0] / norms[-1] if norms[-1] > 0 and np.isfinite(norms[-1]) else math.nan
-    kind = "exploding" if np.isinf(norms).any() else regime(ratio)
-    title = "No ratio of first layer to last" if math.isnan(ratio) else f"First layer over last: {ratio:.1e}"
-    figure, axes = _axes(title, "layer, from the input", "norm of the weight gradient")
-    layers = np.arange(1, len(norms) + 1)
-    axes.plot(layers, shown, color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind])
-    for layer in layers[np.isnan(shown)]:
-        axes.annotate("0" if norms[layer - 1] == 0 else "not finite", (layer, 0), xycoords=("data", "axes fraction"))
-    axes.set_yscale("log")
-    if np.isfinite(shown).any():  # at least three decades, or the eye takes a factor of two for a slope
-        middle = np.exp(np.nanmean(np.log(shown[[np.nanargmin(shown), np.nanargmax(shown)]])))
-        axes.set_ylim(min(np.nanmin(shown) / 2, middle / 32), max(np.nanmax(shown) * 2, middle * 32))
-    _few_decades(axes)
-    axes.set_xlim(0.5, len(norms) + 0.5)  # also where no point can be drawn
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.set_label(
-        f"Norm of the weight gradient of {len(norms)} layers at step {record.step[row]}, logarithmic: {norms[0]:.2g} "
-        f"in the first ({record.layers[0]}) and {norms[-1]:.2g} in the last ({record.layers[-1]})."
-    )
-    return figure
+    return _alone(_norms_panel, record)
 
 
 @_styled
@@ -364,28 +767,94 @@ def update_ratios(record: Record, layers: Sequence[int] | None = None) -> Figure
     """
     _recorded(record)
     count = len(record.layers)
-    chosen = list(layers) if layers is not None else sorted({1, (count + 1) // 2, count})
+    chosen = list(layers) if layers is not None else [index + 1 for index in _middle(count)]
     if not chosen or not all(1 <= layer <= count for layer in chosen):
         raise ValueError(f"layers must be some of 1 to {count}, got {chosen!r}")
-    figure, axes = _axes("How far one step moves each layer", "step", "update norm / weight norm")
-    ratios = _positive(record.update_ratio)
-    for position, layer in enumerate(chosen):
-        axes.plot(
-            record.step,
-            ratios[:, layer - 1],
-            color=TEXT,
-            alpha=1 - 0.6 * position / len(chosen),
-            linestyle=list(DASHES.values())[position % len(DASHES)],
-            label=record.layers[layer - 1],
-        )
-    axes.axhline(1e-3, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("1e-3", (1, 1e-3), xycoords=("axes fraction", "data"), ha="right", va="bottom")
-    axes.set_yscale("log")
-    _few_decades(axes)
-    figure.legend(loc="outside lower center", ncols=len(chosen), handlelength=1.6, columnspacing=1.2)
-    last = ", ".join(f"{record.layers[n - 1]} {record.update_ratio[-1, n - 1]:.1e}" for n in chosen)
+    return _alone(_updates_panel, record, chosen)
+
+
+@_styled
+def weight_growth(record: Record) -> Figure:
+    """Weight norm of every layer relative to the first recorded step.
+
+    Args:
+        record: of at least one step.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one.
+    """
+    _recorded(record)
+    return _alone(_growth_panel, record)
+
+
+@_styled
+def units(record: Record) -> Figure:
+    """Share of saturated units (tanh and sigmoid) and of dead units (ReLU) through training.
+
+    Args:
+        record: of at least one step.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one.
+    """
+    _recorded(record)
+    return _alone(_units_panel, record)
+
+
+@_styled
+def loss_curve(record: Record) -> Figure:
+    """The loss as it was told to the recorder, with the loss of guessing where that is known.
+
+    Args:
+        record: of at least one step.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one.
+    """
+    _recorded(record)
+    return _alone(_loss_panel, record)
+
+
+@_styled
+def dashboard(record: Record) -> Figure:
+    """Everything a record holds, in one figure: what happened to the loss above, to each layer below.
+
+    The panels are those of ``loss_curve``, ``gradient_norms``, ``gradient_flow``, ``gradient_histograms`` (if
+    recorded), ``update_ratios``, ``weight_growth`` and ``units``. The two over layers show the last recorded step whose
+    gradients are all finite: what comes after it is no number any more.
+
+    Args:
+        record: of at least one step.
+    Raises:
+        TypeError: for something else than a ``Record``.
+        ValueError: for an empty one.
+    """
+    _recorded(record)
+    counted = record.histogram.shape[2] > 0
+    named = [index + 1 for index in _middle(len(record.layers))]
+    finite = np.flatnonzero(~record.nonfinite.any(1))
+    row = int(finite[-1]) if len(finite) else -1
+    panels = {
+        "loss": _loss_panel,
+        "norms": _norms_panel,
+        "flow": functools.partial(_flow_panel, row=row),
+        "histograms": functools.partial(_histogram_panel, row=row),
+        "updates": functools.partial(_updates_panel, layers=named),
+        "growth": _growth_panel,
+        "units": _units_panel,
+    }
+    rows = [["loss", "loss"], ["flow", "histograms"], ["norms", "updates"], ["growth", "units"]]
+    if not counted:
+        del panels["histograms"]
+        rows = [["loss", "flow"], ["norms", "updates"], ["growth", "units"]]
+    figure = Figure(figsize=(2 * _SIZE[0], len(rows) * _SIZE[1]))
+    axes = figure.subplot_mosaic(rows)
+    words = [panel(axes[name], record) for name, panel in panels.items()]
+    where = record.first_nonfinite
+    first = f" Inf or NaN first seen at step {where[0]}, in the {where[2]} of {where[1]}." if where else ""
     figure.set_label(
-        f"Update norm over weight norm for {len(record.step)} recorded steps, logarithmic. At the end: {last}."
+        f"Dashboard of {len(panels)} panels: {len(record.step)} recorded steps, {_layers(len(record.layers))}.{first} "
+        f"{' '.join(words)}"
     )
     return figure
 
@@ -410,17 +879,7 @@ def learning_curve(loss: Sequence[float], accuracy: float, name: str) -> Figure:
     wild = not np.isfinite(known).all() or highest > 2 * chance  # worse than not looking at the input at all
     kind = "healthy" if accuracy > 0.5 else "exploding" if wild else "vanishing"
     figure, axes = _axes(f"{name}: accuracy {accuracy:.2f}", "step", "loss (nats)")
-    axes.plot(loss, color=PALETTE[kind], linewidth=1)
-    axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate(
-        "guessing",
-        (1, chance),
-        xytext=(0, 4),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        ha="right",
-        va="bottom",
-    )
+    _loss(axes, np.arange(len(loss)), known, chance, kind)
     axes.set_ylim(0, max(3, 1.1 * highest))
     figure.set_label(
         f"Loss of {name} over {len(loss)} steps, from {loss[0]:.2f} to {np.mean(loss[-20:]):.2f}; guessing has "
@@ -682,18 +1141,19 @@ def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figur
 
 
 @_styled
-def signal_by_step(record: Record, rows: Sequence[int] = (0, 1, 2, 3)) -> Figure:
+def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
     """Size of each layer's output at several steps; a layer that holds inf is marked, one that holds NaN is left out.
 
     Args:
         record: of at least one step, with the outputs watched.
-        rows: which recorded steps, at most 4, counted as in a list.
+        rows: which recorded steps, at most 4, counted as in a list; the first 4 unless told.
     Raises:
         TypeError: for something else than a ``Record``.
         ValueError: for an empty one, no row, more than 4, or one it does not have.
     """
     _recorded(record)
     count = len(record.step)
+    rows = range(min(count, len(DASHES))) if rows is None else rows
     if not 1 <= len(rows) <= len(DASHES) or not all(-count <= row < count for row in rows):
         raise ValueError(f"rows must be 1 to {len(DASHES)} of {-count} to {count - 1}, got {list(rows)}")
     limit = float(torch.finfo(torch.float32).max)

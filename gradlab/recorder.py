@@ -68,6 +68,7 @@ class Record:
         output_nonfinite, nonfinite: shape (S, L), whether a layer's output, or its gradient, held inf or NaN.
         histogram: shape (S, L, B), how many gradient entries fall between two neighbours of ``HISTOGRAM_EDGES``; what
             is larger counts in the outermost bins, what is not finite nowhere. B is 0 unless asked for.
+        activation_kinds: class names of the activation modules, one for each of ``activations``.
     """
 
     layers: tuple[str, ...]
@@ -86,6 +87,22 @@ class Record:
     output_nonfinite: np.ndarray
     nonfinite: np.ndarray
     histogram: np.ndarray
+    activation_kinds: tuple[str, ...] = ()
+
+    @property
+    def faulty(self) -> np.ndarray:
+        """Shape (S,): whether any output or gradient of the step held inf or NaN; else a NaN means "not measured"."""
+        return self.output_nonfinite.any(1) | self.nonfinite.any(1)
+
+    @property
+    def size_histogram(self) -> np.ndarray:
+        """Shape (S, L, 101): ``histogram`` without signs. First what is 0 or below the smallest edge, then how many
+        sizes fall between two neighbours of the positive ``HISTOGRAM_EDGES``. Shape (S, L, 0) if none was counted."""
+        half = self.histogram.shape[2] // 2
+        if half == 0:
+            return self.histogram
+        below, zero, above = np.split(self.histogram, [half, half + 1], axis=2)
+        return np.concatenate([zero, above + below[..., ::-1]], axis=2)
 
     @property
     def first_nonfinite(self) -> tuple[int, str, str] | None:
@@ -207,6 +224,7 @@ class Recorder:
         self._handles.append(register_optimizer_step_pre_hook(self._before_step))
         self._handles.append(register_optimizer_step_post_hook(self._after_step))
         if self._watch_outputs:
+            self._handles.append(self.model.register_forward_pre_hook(self._new_pass))
             for index, (_, module) in enumerate(self._layers):
                 self._handles.append(module.register_forward_hook(self._output_hook(index)))
         for index, (_, module) in enumerate(self._activations):
@@ -232,6 +250,7 @@ class Recorder:
         return Record(
             layers=tuple(name for name, _ in self._layers),
             activations=tuple(name for name, _ in self._activations),
+            activation_kinds=tuple(type(module).__name__ for _, module in self._activations),
             step=np.array(self._steps, dtype=np.int64),
             **{
                 name: column(name, n)
@@ -276,6 +295,10 @@ class Recorder:
     def _due(self) -> bool:
         """Whether the step that is being prepared is one to record."""
         return self._step % self.every == 0
+
+    def _new_pass(self, module: nn.Module, inputs: object) -> None:
+        """Calls of a layer in two passes (gradient accumulation) are no time steps of one."""
+        self._pending.calls.clear()
 
     def _output_hook(self, index: int) -> Callable:
         def hook(module: nn.Module, inputs: object, output: object) -> None:

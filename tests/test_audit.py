@@ -28,6 +28,7 @@ VERDICTS = {
     "S9": audit.HOLDS,
     "S10": audit.HOLDS,
     "S11": audit.HOLDS,
+    "S15": audit.HOLDS,
     "S21": audit.HOLDS,
     "S22": audit.CONDITION,
     "S23": audit.CONDITION,
@@ -36,6 +37,7 @@ VERDICTS = {
     "S26": audit.HOLDS,
     "S27": audit.CONDITION,
     "S28": audit.FAILS,
+    "S32": audit.HOLDS,
 }
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")

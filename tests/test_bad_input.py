@@ -12,14 +12,25 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradlab import data, explore, initializers, models, plots, recorder, theory, training
+from gradlab import data, diagnosis, explore, initializers, models, plots, recorder, tensorboard, theory, training
 from gradlab.data import Dataset
 from gradlab.models import MLP, ConvNet, RecurrentClassifier
 from gradlab.recorder import Recorder, probe
 
 torch.set_num_threads(1)
 
-MODULES = ("theory", "initializers", "models", "data", "training", "recorder", "plots", "explore")
+MODULES = (
+    "theory",
+    "initializers",
+    "models",
+    "data",
+    "training",
+    "recorder",
+    "diagnosis",
+    "plots",
+    "tensorboard",
+    "explore",
+)
 
 NAN, INF = math.nan, math.inf
 ACTIVATIONS = r"linear.*relu.*tanh.*sigmoid"
@@ -245,6 +256,9 @@ BAD = [
     (recorder.probe, lambda: probe(nn.Tanh(), torch.zeros(1, 4), torch.zeros(1)), ValueError, r"Tanh.*no parameters"),
     (recorder.probe, lambda: probe(network(), small(0).x_train, small(0).y_train), ValueError, r"at least one.*empty"),
     (recorder.probe, lambda: probe(network(), small(4).x_train, small(3).y_train), ValueError, r"4.*3"),
+    # diagnosis
+    (diagnosis.diagnose, lambda: diagnosis.diagnose(None), TypeError, r"recorder\.record.*NoneType"),
+    (diagnosis.diagnose, lambda: diagnosis.diagnose(Recorder(network())), TypeError, r"recorder\.record.*Recorder"),
     # plots
     (plots.regime, lambda: plots.regime(-1.0), ValueError, r"at least 0.*-1\.0"),
     (plots.regime, lambda: plots.regime("low"), ValueError, r"'low'"),
@@ -326,6 +340,26 @@ BAD = [
     (plots.signal_by_step, lambda: plots.signal_by_step(record(2), rows=[]), ValueError, r"1 to 4.*\[\]"),
     (plots.signal_by_step, lambda: plots.signal_by_step(record(2), rows=[2]), ValueError, r"-2 to 1.*\[2\]"),
     (plots.signal_by_step, lambda: plots.signal_by_step(record(2), rows=[0] * 5), ValueError, r"1 to 4.*0, 0, 0"),
+    (plots.gradient_flow, lambda: plots.gradient_flow(record(2), row=0.5), TypeError, r"row.*integer.*0\.5"),
+    (plots.gradient_histograms, lambda: plots.gradient_histograms([1]), TypeError, r"Record.*\[1\]"),
+    (plots.gradient_histograms, lambda: plots.gradient_histograms(record(0)), ValueError, r"empty.*0 steps"),
+    (plots.gradient_histograms, lambda: plots.gradient_histograms(record(2), row=-3), ValueError, r"-2 and 1.*-3"),
+    (plots.gradient_histograms, lambda: plots.gradient_histograms(record(2), row=True), TypeError, r"integer.*True"),
+    (plots.gradient_norms, lambda: plots.gradient_norms("run"), TypeError, r"Record.*'run'"),
+    (plots.gradient_norms, lambda: plots.gradient_norms(record(0)), ValueError, r"empty.*0 steps"),
+    (plots.weight_growth, lambda: plots.weight_growth(network()), TypeError, r"Record.*MLP"),
+    (plots.weight_growth, lambda: plots.weight_growth(record(0)), ValueError, r"empty.*0 steps"),
+    (plots.units, lambda: plots.units(5), TypeError, r"Record.*5"),
+    (plots.units, lambda: plots.units(record(0)), ValueError, r"empty.*0 steps"),
+    (plots.loss_curve, lambda: plots.loss_curve([2.3, 1.0]), TypeError, r"Record.*\[2\.3, 1\.0\]"),
+    (plots.loss_curve, lambda: plots.loss_curve(record(0)), ValueError, r"empty.*0 steps"),
+    (plots.dashboard, lambda: plots.dashboard(None), TypeError, r"Record.*None"),
+    (plots.dashboard, lambda: plots.dashboard(record(0)), ValueError, r"empty.*0 steps"),
+    # tensorboard
+    (tensorboard.write, lambda: tensorboard.write("run", "logs"), TypeError, r"Record.*'run'"),
+    (tensorboard.write, lambda: tensorboard.write(record(0), "logs"), ValueError, r"empty.*0 steps.*at least one"),
+    (tensorboard.write, lambda: tensorboard.write(record(), 5), TypeError, r"logdir.*path.*5"),
+    (tensorboard.write, lambda: tensorboard.write(record(), __file__), FileExistsError, r"test_bad_input.*already"),
     # explore
     (explore.show, lambda: explore.show(), ValueError, r"at least one figure.*none"),
     (explore.show, lambda: explore.show(3), TypeError, r"matplotlib Figure.*3"),

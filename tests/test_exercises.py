@@ -1,18 +1,25 @@
 """Each exercise, without its notebook: right is right, each usual mistake is named, nothing else passes."""
 
 import json
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch.nn.functional import cross_entropy
 
-from gradlab import audit, theory
+from gradlab import Recorder, audit, diagnose, theory
+from gradlab.data import digits
 from gradlab.exercises import Exercise, Lab, Mistake, labs
 from gradlab.exercises import gradient_descent as first
+from gradlab.exercises import identification as fourth
 from gradlab.exercises import vanishing as second
+from gradlab.models import MLP
+from gradlab.training import fit
 
 LABS = labs()
 EXERCISES = [exercise for lab in LABS for exercise in lab.exercises]
@@ -191,6 +198,72 @@ def test_deepest_is_the_last_depth_that_meets_the_share(seed):
     for factor, share in second.DEEPEST.cases(seed):
         depth = second.DEEPEST.reference(factor, share)
         assert factor ** ((depth - 1) / 2) >= share > factor ** (depth / 2)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_against_guessing_divides_by_the_best_constant_answer(seed):
+    for losses, labels in fourth.AGAINST_GUESSING.cases(seed):
+        counts = torch.bincount(labels)
+        answer = (counts / counts.sum()).log().expand(len(labels), -1)  # scores of who ignores the input
+        guessing = cross_entropy(answer, labels).item()
+        expected = statistics.median(losses[-20:].tolist()) / guessing
+        assert fourth.AGAINST_GUESSING.reference(losses, labels).item() == pytest.approx(expected, rel=1e-5)
+        worse = cross_entropy(answer + 0.1 * torch.randn(answer.shape[1]), labels).item()
+        assert worse > guessing, "no other constant answer does better"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_gradient_is_blocked_at_the_layer_whose_units_are_stuck(seed):
+    generator = torch.Generator().manual_seed(seed)
+    for (norms,) in fourth.BLOCKED_AT.cases(seed):  # the cases draw the layer first, then the network
+        layer = 2 + int(torch.randint(4, (), generator=generator))
+        torch.randint(2**31, (), generator=generator)
+        torch.randn(32, 64, generator=generator)
+        torch.randint(10, (32,), generator=generator)
+        assert fourth.BLOCKED_AT.reference(norms) == layer
+
+
+def test_which_fault_agrees_with_diagnose_on_real_runs(bench_runs):
+    for record, kind in bench_runs:
+        assert diagnose(record).kind == kind
+        ratios = record.update_ratio[:10]
+        norms = record.output_gradient_norm[0, :-1]
+        summary = (
+            np.median(record.loss[-20:]) / record.chance_loss,
+            norms[0] / norms[-1] if norms[-1] > 0 else 0.0,
+            np.nanmax(record.dead[0]),
+            np.nanmax(record.dead[-1]),
+            np.nanmedian(ratios, axis=1).max(),
+        )
+        assert fourth.KINDS[fourth.WHICH_FAULT.reference(*summary)] == kind
+
+
+@pytest.fixture
+def bench_runs():
+    """Four short runs on real digits, with the fault that was put in."""
+    runs = []
+    for kind, depth, init, lr, bias in (
+        ("healthy", 3, "he", 3e-3, None),
+        ("vanishing", 16, 0.5, 1e-3, None),
+        ("exploding", 16, 4.0, 1e-3, None),
+        ("dying ReLU", 6, "he", 1e-3, -20.0),
+        ("learning rate too high", 6, "he", 0.5, None),
+        ("learning rate too low", 4, "he", 1e-7, None),
+    ):
+        model = MLP(depth, 32, "relu", init, seed=0)
+        if bias is not None:
+            torch.nn.init.constant_(model.layer3.bias, bias)
+        recorder = Recorder(model)
+        fit(model, digits(), torch.optim.Adam(model.parameters(), lr), 2, progress=False, recorder=recorder)
+        runs.append((recorder.record, kind))
+    return runs
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_macro_f1_is_that_of_a_peer_library(seed):
+    for truth, said in fourth.MACRO_F1.cases(seed):
+        expected = f1_score(truth, said, average="macro")
+        assert fourth.MACRO_F1.reference(truth, said) == pytest.approx(expected)
 
 
 # --- what a learner sees ---------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import inspect
 import io
+import itertools
 import math
 import re
 import warnings
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 
 from gradlab import plots
 from gradlab.plots import PALETTE, TEXT
-from gradlab.recorder import Record
+from gradlab.recorder import HISTOGRAM_EDGES, Record
 
 torch.set_num_threads(1)
 
@@ -48,6 +49,43 @@ def record(gradient, update=None, weight=None) -> Record:
         nonfinite=~np.isfinite(gradient),
         histogram=np.empty((steps, count, 0), dtype=np.int64),
     )
+
+
+def counted(sizes) -> np.ndarray:
+    """Histograms of one step: ``sizes`` holds the gradient entries of each layer; shape (1, layers, bins)."""
+    return np.stack([np.histogram(layer, HISTOGRAM_EDGES)[0] for layer in sizes])[None]
+
+
+def run(steps: int = 6, layers: int = 3, **columns) -> Record:
+    """A record of a run in which everything was recorded: each layer has ten times the gradient of the one before."""
+    gradient = np.outer(np.linspace(1, 2, steps), 10.0 ** np.arange(-layers + 1, 1))
+    full = record(
+        gradient, update=np.full((steps, layers), 2e-3), weight=np.outer(np.linspace(2, 3, steps), [1] * layers)
+    )
+    sizes = counted([[0.0, 3 * 10.0**n, -3 * 10.0**n, 3 * 10.0**n] for n in range(-layers, 0)])
+    rest = {
+        "loss": np.linspace(2.4, 0.4, steps),
+        "chance_loss": 2.3,
+        "histogram": np.repeat(sizes, steps, axis=0),
+        "activations": ("tanh1", "relu1"),
+        "saturation": np.outer(np.linspace(0.1, 0.8, steps), [1, NAN]),
+        "dead": np.outer(np.linspace(0.0, 0.25, steps), [NAN, 1]),
+    }
+    return dataclasses.replace(full, **{**rest, **columns})
+
+
+def spoilt(value: float, rows=slice(3, None), layers=slice(None)) -> Record:
+    """The same run, in which everything is ``value`` in these rows."""
+    good = run()
+    columns = {}
+    for name in ("gradient_norm", "weight_norm", "update_norm", "output_rms", "loss"):
+        columns[name] = getattr(good, name).copy()
+        columns[name][(rows, layers) if columns[name].ndim == 2 else rows] = value
+    flags = np.zeros((6, 3), dtype=bool)
+    flags[rows, layers] = not math.isfinite(value)
+    counts = good.histogram.copy()
+    counts[rows, layers] = 0
+    return dataclasses.replace(good, **columns, nonfinite=flags, output_nonfinite=flags, histogram=counts)
 
 
 def walk(factor: float, steps: int = 12, start: float = 1.0) -> torch.Tensor:
@@ -139,8 +177,75 @@ ORDINARY = {
     ),
 }
 
+ORDINARY |= {
+    "gradient_histograms": (
+        lambda: plots.gradient_histograms(run()),
+        ("3 layers", "step 6", "2e-03", "layer1", "2e-01", "layer3", "25%"),
+    ),
+    "gradient_norms": (
+        lambda: plots.gradient_norms(run()),
+        ("3 layers", "6 recorded steps", "layer1 2.0e-02", "layer3 2.0e+00"),
+    ),
+    "weight_growth": (lambda: plots.weight_growth(run()), ("3 layers", "6 recorded steps", "layer2 1.5e+00")),
+    "units": (lambda: plots.units(run()), ("2 activations", "saturated: tanh1 80%", "dead: relu1 25%")),
+    "loss_curve": (lambda: plots.loss_curve(run()), ("6 recorded steps", "from 2.4", "guessing has 2.30")),
+    "dashboard": (
+        lambda: plots.dashboard(run()),
+        ("7 panels", "6 recorded steps", "3 layers", "Loss", "Histograms", "1e-3", "Weight norm", "saturated", "dead"),
+    ),
+}
+
+# Each figure of a record, on records that have nothing, too much, or no number to show.
+OF_A_RECORD = {
+    "gradient_flow": plots.gradient_flow,
+    "gradient_histograms": plots.gradient_histograms,
+    "gradient_norms": plots.gradient_norms,
+    "update_ratios": plots.update_ratios,
+    "weight_growth": plots.weight_growth,
+    "units": plots.units,
+    "loss_curve": plots.loss_curve,
+    "dashboard": plots.dashboard,
+    "signal_by_step": plots.signal_by_step,
+}
+PANELS = set(OF_A_RECORD) - {"dashboard", "signal_by_step"}  # what the dashboard shows
+NO_UNITS = {"activations": (), "saturation": np.empty((6, 0)), "dead": np.empty((6, 0))}
+UNUSUAL_RECORDS = {
+    "one step": lambda: run(steps=1),
+    "one layer": lambda: run(layers=1),
+    "one step of one layer": lambda: run(steps=1, layers=1),
+    "sixty layers": lambda: run(layers=60),
+    "nothing but gradients": lambda: record([[1.0, 2.0]] * 6),
+    "no activations": lambda: run(**NO_UNITS),
+    "activations never called": lambda: run(saturation=np.full((6, 2), NAN), dead=np.full((6, 2), NAN)),
+    "no loss, guessing known": lambda: run(loss=np.full(6, NAN)),
+    "loss in every other step": lambda: run(loss=np.array([2.0, NAN] * 3)),
+    "loss of zero": lambda: run(loss=np.zeros(6), chance_loss=0.0),
+    "loss below zero": lambda: run(loss=-np.ones(6), chance_loss=NAN),
+    "loss over decades": lambda: run(loss=np.logspace(0, 30, 6)),
+    "NaN at the end": lambda: spoilt(NAN),
+    "inf at the end": lambda: spoilt(INF),
+    "NaN in one step": lambda: spoilt(NAN, rows=slice(2, 3)),
+    "NaN in every other step": lambda: spoilt(NAN, rows=slice(0, None, 2)),
+    "NaN in one layer": lambda: spoilt(NAN, layers=slice(1, 2)),
+    "NaN everywhere": lambda: spoilt(NAN, rows=slice(None)),
+    "inf everywhere": lambda: spoilt(INF, rows=slice(None)),
+    "zero everywhere": lambda: spoilt(0.0, rows=slice(None)),
+    "sizes beyond float32": lambda: run(gradient_norm=np.full((6, 3), 1e200), weight_norm=np.full((6, 3), 1e-200)),
+    "a frozen layer": lambda: run(
+        gradient_norm=np.outer(np.ones(6), [NAN, 1, 2]), histogram=np.repeat(counted([[], [1.0], [2.0]]), 6, axis=0)
+    ),
+    "names that mean something else": lambda: dataclasses.replace(
+        run(), layers=("_a", "$b", "block.attention.projection.output.dense")
+    ),
+}
+
 # The same functions where the data has nothing, too much, or no number to show.
 UNUSUAL = {
+    f"{figure} of {what}": functools.partial(lambda draw, make: draw(make()), OF_A_RECORD[figure], make)
+    # the dashboard has every panel; but alone these two show the last step, and the dashboard a finite one
+    for figure in ("dashboard", "gradient_flow", "gradient_histograms", "signal_by_step")
+    for what, make in UNUSUAL_RECORDS.items()
+} | {
     "path that is lost": lambda: plots.descent_path(walk(NAN), (1.0, 0.1)),
     "path to infinity": lambda: plots.descent_path(walk(-1e40), (1.0, 0.1)),
     "path at rest": lambda: plots.descent_path(walk(1.0, start=0.0), (1.0, 0.1)),
@@ -202,8 +307,9 @@ def test_a_figure_is_returned_with_words_and_nothing_is_shown_or_left_open(name,
     assert not warned, f"a page is not built if a cell writes a warning: {warned[0]}"
     assert isinstance(figure, Figure), f"{type(figure).__name__} is no Figure"
     assert len(figure.get_label()) > 40, f"the text alternative says too little: {figure.get_label()!r}"
-    assert figure.axes[0].get_title(loc="left"), "a figure states in its title what it shows"
-    assert figure.axes[0].get_xlabel() and figure.axes[0].get_ylabel(), "both axes have a name"
+    for axes in figure.axes:
+        assert axes.get_title(loc="left"), "a figure states in its title what it shows"
+        assert axes.get_xlabel() and axes.get_ylabel(), "both axes have a name"
     assert plt.get_fignums() == [], "a figure is open in pyplot"
     assert dict(matplotlib.rcParams) == before, "the reader's own matplotlib settings were changed"
 
@@ -382,13 +488,14 @@ def test_a_seed_with_nothing_to_show_is_left_out_of_the_mean():
         ([1e6, 1e3, 1.0], "exploding", "1.0e+06", []),
         ([0.0, 1e-3, 1.0], "vanishing", "0.0e+00", ["0"]),
         ([INF, 1e30, 1.0], "exploding", "inf", ["not finite"]),
-        ([INF, INF, INF], "exploding", "No ratio", ["not finite"] * 3),
+        ([INF, INF, INF], "exploding", "No ratio", ["nothing finite above 0", "not finite"]),
+        ([0.0, 0.0, 1.0], "vanishing", "0.0e+00", ["0"]),
         ([NAN, 1.0, 1.0], "neutral", "No ratio", ["not finite"]),
     ],
 )
 def test_gradient_flow_shows_each_norm_and_marks_what_has_no_place_on_the_axis(norms, kind, title, notes):
     figure = plots.gradient_flow(record([[1, 1, 1], norms, [1, 1, 1]]), row=1)
-    (points,) = figure.axes[0].get_lines()
+    points = figure.axes[0].get_lines()[0]
     assert points.get_xdata().tolist() == [1, 2, 3]
     shown = [norm if 0 < norm < INF else NAN for norm in norms]
     np.testing.assert_array_equal(points.get_ydata(), shown)
@@ -533,3 +640,187 @@ def test_a_loss_far_above_guessing_stays_on_the_axis():
     assert figure.axes[0].get_ylim()[1] > 6.5
     assert to_hex(figure.axes[0].get_lines()[0].get_color()) == PALETTE["exploding"]
     assert plots.learning_curve([2.3, 1.0], 0.9, "net").axes[0].get_ylim() == (0, 3)
+
+
+# --- the figures of a record -------------------------------------------------------------------------------------
+
+
+def test_every_figure_of_a_record_meets_the_unusual_ones():
+    takes_a_record = {
+        name for name in ORDINARY if next(iter(inspect.signature(getattr(plots, name)).parameters)) == "record"
+    }
+    assert takes_a_record == set(OF_A_RECORD)
+
+
+def by_label(axes) -> dict:
+    return {artist.get_label(): np.asarray(artist.get_ydata(), dtype=float) for artist in axes.get_lines()}
+
+
+def shades(axes) -> list[tuple[float, float]]:
+    """From where to where along x something is shaded."""
+    return [(p.get_x(), p.get_x() + p.get_width()) for p in axes.patches if hasattr(p, "get_width")]
+
+
+def test_norms_are_drawn_for_every_layer_and_the_first_middle_and_last_are_named():
+    some = run(layers=9)
+    axes = plots.gradient_norms(some).axes[0]
+    drawn_lines = by_label(axes)
+    for n, layer in enumerate(some.layers):
+        np.testing.assert_array_equal(drawn_lines[layer], some.gradient_norm[:, n], err_msg=layer)
+    named = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert named == ["layer1", "layer5", "layer9"]
+    ink = [artist.get_alpha() for artist in axes.get_lines()[:9]]
+    assert all(darker > lighter for darker, lighter in itertools.pairwise(ink)), "first to last is a scale"
+    styles = {str(artist._unscaled_dash_pattern) for artist in axes.get_lines() if artist.get_label() in named}
+    assert len(styles) == 3, "what is named is told apart without its shade"
+    assert axes.get_yscale() == "log"
+
+
+def test_weights_grow_relative_to_the_first_recorded_step():
+    weight = np.array([[2.0, 5.0], [4.0, 5.0], [3.0, 0.5]])
+    axes = plots.weight_growth(record(np.ones((3, 2)), weight=weight)).axes[0]
+    assert by_label(axes)["layer1"].tolist() == [1, 2, 1.5] and by_label(axes)["layer2"].tolist() == [1, 1, 0.1]
+    assert "0.1 to 2 times" in axes.get_title(loc="left")
+
+
+def test_units_show_what_each_activation_can_do():
+    figure = plots.units(run())
+    drawn_lines = by_label(figure.axes[0])
+    np.testing.assert_allclose(drawn_lines["tanh1"], np.linspace(0.1, 0.8, 6))
+    np.testing.assert_allclose(drawn_lines["relu1"], np.linspace(0.0, 0.25, 6))
+    assert [t.get_text() for t in figure.axes[0].get_legend().get_texts()] == ["tanh1: saturated", "relu1: dead"]
+    assert "80% saturated" in figure.axes[0].get_title(loc="left"), "the title says where it ended"
+
+
+def test_units_of_a_network_full_of_nan_are_not_called_healthy():
+    good = run()
+    dead = np.where(np.arange(6)[:, None] >= 3, 0.0, good.dead)  # a NaN is not 0, so the recorder counts no dead unit
+    flags = np.zeros((6, 3), dtype=bool)
+    flags[3:] = True
+    figure = plots.units(dataclasses.replace(good, dead=dead, output_nonfinite=flags))
+    assert np.isnan(by_label(figure.axes[0])["relu1"][3:]).all()
+    assert shades(figure.axes[0]) == [(4, 6)] and "first time at step 4" in figure.get_label()
+
+
+@pytest.mark.parametrize("name", ["loss_curve", "gradient_norms", "update_ratios", "weight_growth", "units"])
+@pytest.mark.parametrize("value", [NAN, INF])
+def test_steps_that_are_not_finite_are_marked_and_named(name, value):
+    figure = OF_A_RECORD[name](spoilt(value, rows=slice(2, 5)))
+    axes = figure.axes[0]
+    crosses = [artist for artist in axes.get_lines() if artist.get_marker() == "x"]
+    assert [float(cross.get_xdata()[0]) for cross in crosses] == [3], "a cross where it begins"
+    assert shades(axes) == [(3, 5)], "a shade as long as it lasts"
+    assert "not finite" in [text.get_text() for text in axes.texts]
+    assert "Not finite in 3 of 6 recorded steps, for the first time at step 3" in figure.get_label()
+    assert "Not finite" not in OF_A_RECORD[name](run()).get_label(), "and a sound run has no such mark"
+
+
+@pytest.mark.parametrize("name", ["gradient_flow", "gradient_histograms"])
+def test_layers_that_are_not_finite_are_marked_and_named(name):
+    figure = OF_A_RECORD[name](spoilt(INF, layers=slice(1, 3)))
+    assert shades(figure.axes[0]) == [(2, 3)]
+    assert "Not finite: layers 2 to 3" in figure.get_label()
+
+
+def test_a_value_that_was_not_measured_is_not_called_an_overflow():
+    for name in ("loss in every other step", "a frozen layer", "nothing but gradients"):
+        assert "Not finite" not in plots.dashboard(UNUSUAL_RECORDS[name]()).get_label(), name
+    frozen = UNUSUAL_RECORDS["a frozen layer"]()
+    assert "No gradient: layer 1" in plots.gradient_flow(frozen).get_label()
+    assert "No gradient: layer 1" in plots.gradient_histograms(frozen).get_label()
+
+
+@pytest.mark.parametrize(
+    ("loss", "chance", "kind", "scale"),
+    [
+        ([2.3, 1.0, 0.2], 2.3, "healthy", "linear"),
+        ([2.3, 2.3, 2.3], 2.3, "neutral", "linear"),
+        ([2.3, 1.0, 0.2], NAN, "neutral", "linear"),
+        ([2.3, 1e3, 1e9], 2.3, "neutral", "log"),
+        ([2.3, INF, NAN], 2.3, "exploding", "linear"),
+    ],
+)
+def test_a_loss_curve_is_the_loss_beside_that_of_guessing(loss, chance, kind, scale):
+    lost = ~np.isfinite(loss)[:, None]
+    some = dataclasses.replace(record(np.ones((3, 1))), loss=np.array(loss), chance_loss=chance, nonfinite=lost)
+    figure = plots.loss_curve(some)
+    curve = figure.axes[0].get_lines()[0]
+    np.testing.assert_array_equal(curve.get_ydata(), np.where(lost[:, 0], NAN, loss))
+    assert to_hex(curve.get_color()) == PALETTE[kind] and figure.axes[0].get_yscale() == scale
+    assert math.isnan(chance) or level(figure, chance), "guessing is a line"
+
+
+def test_what_was_not_recorded_says_how_to_record_it():
+    bare = record([[1.0, 2.0]] * 6)
+    for figure, advice in (
+        (plots.loss_curve(bare), "recorder.log_loss(loss)"),
+        (plots.gradient_histograms(bare), "Recorder(model, histograms=True)"),
+        (plots.units(bare), "ReLU"),
+    ):
+        assert advice in figure.get_label() and advice in figure.axes[0].texts[0].get_text()
+
+
+def cells(figure: Figure) -> dict[tuple[int, float], float]:
+    """(layer, lower edge) -> ink, of every cell of a figure of histograms."""
+    found = {}
+    for patch in figure.axes[0].patches:
+        corners = patch.get_path().vertices.reshape(-1, 5, 2)
+        for corner in corners:
+            found[round(corner[0, 0] + 0.5), float(corner[0, 1])] = patch.get_alpha()
+    return found
+
+
+def test_histograms_count_sizes_without_their_sign_in_one_column_a_layer():
+    entries = [[0.0] * 6 + [2e-5, -2e-5, 4e-3, 0.0], [2e-5] * 3 + [-2e-5] * 17]
+    figure = plots.gradient_histograms(dataclasses.replace(record([[1.0, 1.0]]), histogram=counted(entries)))
+    found = cells(figure)
+    lowest = min(edge for _, edge in found)  # the row of what is 0
+    shown = {(layer, 0.0 if edge == lowest else edge): ink for (layer, edge), ink in found.items()}
+    low, high = 1e-5, 10**-2.5  # the edges of half decades below 2e-5 and 4e-3
+    expected = {(1, 0.0): 0.95, (1, low): 0.5, (1, high): 0.5, (2, low): 0.95}  # shares 0.7, 0.2, 0.1 and 1
+    assert [(layer, pytest.approx(edge), ink) for (layer, edge), ink in sorted(expected.items())] == [
+        (layer, edge, ink) for (layer, edge), ink in sorted(shown.items())
+    ]
+
+
+def test_the_line_of_the_histograms_joins_the_middle_sizes_that_are_not_zero():
+    entries = [[0.0] * 9 + [2e-9, 2e-9, 0.5], [0.02, 0.02, 5.0]]
+    figure = plots.gradient_histograms(dataclasses.replace(record([[1.0, 1.0]]), histogram=counted(entries)))
+    _, middle = line(figure, "middle entry above 0")
+    # the geometric middle of the half decades that hold 2e-9 and 0.02
+    np.testing.assert_allclose(middle, [10**-8.75, 10**-1.75], rtol=1e-9)
+    assert "75% of the first" in figure.get_label()
+
+
+def test_sixty_histograms_stay_in_their_columns():
+    figure = plots.gradient_histograms(run(layers=60))
+    assert {layer for layer, _ in cells(figure)} == set(range(1, 61))
+    assert len(figure.axes[0].patches) <= 5, "one patch for each shade, or a page of them grows too heavy"
+
+
+def test_the_dashboard_draws_the_same_panels_as_each_figure_alone():
+    some = run()
+    figure = plots.dashboard(some)
+    alone = {name: draw(some).axes[0] for name, draw in OF_A_RECORD.items() if name in PANELS}
+    assert len(figure.axes) == len(alone) == 7
+    by_title = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    for name, axes in alone.items():
+        same = by_title[axes.get_title(loc="left")]
+        assert len(same.get_lines()) == len(axes.get_lines()) > 0, name
+        for one, other in zip(same.get_lines(), axes.get_lines(), strict=True):
+            np.testing.assert_array_equal(one.get_xydata(), other.get_xydata(), err_msg=name)
+        assert OF_A_RECORD[name](some).get_label() in figure.get_label(), name
+
+
+def test_the_dashboard_leaves_histograms_out_that_were_not_recorded():
+    figure = plots.dashboard(run(histogram=np.empty((6, 3, 0), dtype=np.int64)))
+    assert len(figure.axes) == 6 and "6 panels" in figure.get_label()
+
+
+def test_the_dashboard_shows_the_layers_before_they_were_lost_and_says_where_it_began():
+    flags = np.zeros((6, 3), dtype=bool)
+    flags[4:, 1] = True
+    figure = plots.dashboard(dataclasses.replace(spoilt(NAN, rows=slice(4, None)), output_nonfinite=flags))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert "First layer over last: 1.0e-02, step 4" in titles
+    assert "Inf or NaN first seen at step 5, in the output of layer2" in figure.get_label()

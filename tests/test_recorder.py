@@ -467,6 +467,29 @@ def test_a_histogram_counts_every_gradient_entry_where_it_belongs():
     expected[0] += 1  # beyond the last edge: in the outermost bin
     assert np.array_equal(counts, expected)
     assert recorder.record.nonfinite[0, 0]
+    assert recorder.record.faulty.tolist() == [True]
+
+
+def test_sizes_are_counted_without_their_sign_and_zeros_apart():
+    model = nn.Linear(4, 2, bias=False)
+    model.weight.grad = torch.tensor([[0.0, 1e-30, -3e-5, 2.0], [2.0, -2.0, 3e-5, 1e-5]])
+    with Recorder(model, histograms=True) as recorder:
+        recorder.capture()
+    sizes = recorder.record.size_histogram[0, 0]
+    positive = HISTOGRAM_EDGES[HISTOGRAM_EDGES > 0]
+    entries = model.weight.grad.abs().double().flatten().numpy()
+    assert sizes[0] == 1 and np.array_equal(sizes[1:], np.histogram(entries[entries > 0], positive)[0])
+
+
+def test_a_step_is_faulty_if_an_output_or_a_gradient_is_not_finite():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    with Recorder(model) as recorder:
+        for scale in (1.0, math.inf, 1.0, math.nan):
+            model.zero_grad()
+            (model(torch.ones(2, 3)).sum() * scale).backward()
+            recorder.capture()
+    assert recorder.record.faulty.tolist() == [False, True, False, True]
+    assert not recorder.record.output_nonfinite.any()
 
 
 def test_without_histograms_there_is_nothing_to_store():
@@ -474,6 +497,7 @@ def test_without_histograms_there_is_nothing_to_store():
     with Recorder(model) as recorder:
         train(model, torch.optim.SGD(model.parameters(), lr=0.1), 2)
     assert recorder.record.histogram.shape == (2, len(recorder.record.layers), 0)
+    assert recorder.record.size_histogram.shape == (2, len(recorder.record.layers), 0)
 
 
 @pytest.mark.parametrize("scale", [1e25, 1e39])

@@ -1,0 +1,634 @@
+"""The bank of runs that ``benchmarks/diagnosis.py`` scores: one fault each, put into a network that works.
+
+A case says which fault it is. Training decides whether that is so, never the rules under test: the faulty run must
+fail against the reference of its data and architecture, its one matching remedy must make it pass, and sham remedies
+must not. The cases of part "tune" may be looked at while rules are written. Those of part "held" have other
+architectures and other data, and are scored once.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import numpy as np
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_sample_images, load_wine
+from sklearn.model_selection import train_test_split
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from gradlab.data import Dataset, adding_problem, digits
+from gradlab.models import MLP, ConvNet, RecurrentClassifier
+from gradlab.recorder import Record, Recorder
+from gradlab.training import chance_loss
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything that decides a run, but its seed."""
+
+    data: str = "digits"
+    arch: str = "mlp"
+    depth: int = 4
+    width: int = 48
+    activation: str = "relu"
+    init: str | float = "he"
+    norm: str | None = None
+    skip: bool = False
+    branch_scale: float = 1.0
+    optimizer: str = "adam"
+    lr: float = 3e-3
+    steps: int = 250
+    batch: int = 64
+    clip: float | None = None
+    accumulate: int = 1
+    warmup: int = 0
+    weight_decay: float = 0.0
+    reduction: str = "mean"
+    input_scale: float = 1.0
+    label_noise: float = 0.0
+    scaled_layer: tuple[int, float] | None = None  # the weights of one layer, times a number
+    bias: tuple[int, float] | None = None  # the biases of one layer (0: of all), set to a number
+    frozen: int = 0  # the first layers do not train
+    tied: bool = False  # all square layers share one weight
+    before: int = 0  # steps trained before the recorder comes
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault, or "healthy"; what mends it; what must not. ``layer`` is where it was put, if in one place."""
+
+    name: str
+    kind: str
+    part: str
+    spec: Spec
+    remedy: dict = field(default_factory=dict)
+    shams: tuple[dict, ...] = ()
+    layer: int | None = None
+
+
+@dataclass
+class Outcome:
+    """A finished run: its score, what the recorder saw, and what the rules of other tools look at."""
+
+    score: float
+    record: Record | None
+    peers: dict[str, np.ndarray]
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def _split(x: np.ndarray, y: np.ndarray, seed: int, stratify: bool = True) -> Dataset:
+    parts = train_test_split(x, y, test_size=0.25, random_state=seed, stratify=y if stratify else None)
+    x_train, x_test = (torch.tensor(part, dtype=torch.float32) for part in parts[:2])
+    kind = torch.int64 if stratify else torch.float32
+    y_train, y_test = (torch.tensor(part, dtype=kind) for part in parts[2:])
+    mean, std = x_train.mean(0), x_train.std(0).clamp(min=1e-6)
+    return Dataset((x_train - mean) / std, y_train, (x_test - mean) / std, y_test)
+
+
+@cache
+def _patches() -> tuple[np.ndarray, np.ndarray]:
+    """8x8 colour patches of scikit-learn's two photographs; the class is the photograph a patch was cut from."""
+    x, y = [], []
+    for number, photo in enumerate(load_sample_images().images):
+        high, wide = photo.shape[0] // 8, photo.shape[1] // 8
+        grid = photo[: high * 8, : wide * 8].reshape(high, 8, wide, 8, 3) / 255
+        x.append(grid.transpose(0, 2, 4, 1, 3).reshape(-1, 192))
+        y.append(np.full(high * wide, number))
+    x, y = np.concatenate(x), np.concatenate(y)
+    chosen = np.random.default_rng(0).permutation(len(x))[:2000]
+    return x[chosen], y[chosen]
+
+
+@cache
+def load(name: str, seed: int) -> Dataset:
+    if name == "digits":
+        return digits(seed)
+    if name == "adding":
+        return adding_problem(20, 4096, seed)
+    if name == "diabetes":
+        x, y = load_diabetes(return_X_y=True)
+        return _split(x, (y - y.mean()) / y.std(), seed, stratify=False)
+    if name in ("cancer", "wine"):
+        return _split(*{"cancer": load_breast_cancer, "wine": load_wine}[name](return_X_y=True), seed)
+    if name == "patches":
+        return _split(*_patches(), seed)
+    if name == "rows":  # the same patches, read row by row
+        held = _split(*_patches(), seed)
+        return Dataset(
+            *(t.reshape(-1, 3, 8, 8).transpose(1, 2).reshape(-1, 8, 24) if t.dim() == 2 else t for t in held)
+        )
+    raise ValueError(f"unknown data {name!r}")
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+def build(spec: Spec, data: Dataset, seed: int) -> nn.Module:
+    outputs = 1 if data.y_train.is_floating_point() else int(data.y_train.max()) + 1
+    features = data.x_train.shape[-1]
+    common = {"norm": spec.norm, "skip": spec.skip, "branch_scale": spec.branch_scale, "seed": seed}
+    activation = nn.functional.leaky_relu if spec.activation == "leaky_relu" else spec.activation
+    if spec.arch == "mlp":
+        sizes = {"in_features": features, "out_features": outputs}
+        model = MLP(spec.depth, spec.width, activation, spec.init, **sizes, **common)
+    elif spec.arch == "conv":
+        model = ConvNet(
+            spec.depth, spec.width, activation, spec.init, in_channels=features // 64, out_features=outputs, **common
+        )
+    else:
+        sizes = {"in_features": features, "out_features": outputs}
+        recurrent = spec.init if spec.init != "he" else "pytorch"
+        model = RecurrentClassifier(spec.arch, spec.width, recurrent_init=recurrent, seed=seed, **sizes)
+    layers = [m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][: spec.depth]
+    with torch.no_grad():
+        if spec.scaled_layer is not None:
+            layers[spec.scaled_layer[0] - 1].weight.mul_(spec.scaled_layer[1])
+        if spec.bias is not None:
+            number, value = spec.bias
+            for layer in layers if number == 0 else [layers[number - 1]]:
+                layer.bias.fill_(value)
+    if spec.tied:
+        for layer in layers[2:]:
+            layer.weight = layers[1].weight
+    for layer in layers[: spec.frozen]:
+        layer.requires_grad_(False)
+    return model
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+class _Peers:
+    """Every tenth step, what AutoTrainer and DeepDiagnosis read; taken with hooks of its own, not from a ``Record``."""
+
+    def __init__(self, model: nn.Module):
+        self.rows: list[tuple[float, ...]] = []
+        self.active = False
+        self._zero: list[float] = []
+        self._beyond: list[float] = []
+        self.layers = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
+        for module in model.modules():
+            if isinstance(module, (nn.ReLU, nn.Tanh, nn.Sigmoid)):
+                module.register_forward_hook(self._look)
+
+    def _look(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        if self.active:
+            self._zero.append((output == 0).double().mean().item())
+            self._beyond.append((inputs[0].abs() > 5).double().mean().item())
+
+    def read(self) -> None:
+        gradients = [m.weight.grad for m in self.layers if getattr(m, "weight", None) is not None]
+        gradients += [m.weight_hh.grad for m in self.layers if getattr(m, "weight_hh", None) is not None]
+        gradients = [g for g in gradients if g is not None]
+        norms = [g.double().norm().item() for g in gradients]
+        self.rows.append(
+            (
+                norms[0],
+                norms[-1],
+                max((g == 0).double().mean().item() for g in gradients),
+                min(g.double().abs().mean().item() for g in gradients),
+                max(self._zero, default=0.0),
+                max(self._beyond, default=0.0),
+            )
+        )
+        self._zero, self._beyond = [], []
+
+
+def train(spec: Spec, seed: int, watch: bool = True) -> Outcome:
+    """One run. ``watch`` records it; what is not looked at costs less."""
+    torch.set_num_threads(1)
+    data = load(spec.data, seed)
+    model = build(spec, data, seed)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    make = {
+        "sgd": lambda lr: torch.optim.SGD(trained, lr, weight_decay=spec.weight_decay),
+        "momentum": lambda lr: torch.optim.SGD(trained, lr, momentum=0.9, weight_decay=spec.weight_decay),
+        "adam": lambda lr: torch.optim.Adam(trained, lr, weight_decay=spec.weight_decay),
+    }
+    optimizer = make[spec.optimizer](spec.lr)
+    numbers = data.y_train.is_floating_point()
+    loss_function = mse_loss if numbers else cross_entropy
+    shape = () if numbers else (int(data.y_train.max()) + 1,)
+    x, y = data.x_train * spec.input_scale, data.y_train
+    generator = torch.Generator().manual_seed(seed)
+    if spec.label_noise:
+        other = torch.randint(0, int(y.max()) + 1, y.shape, generator=generator)
+        y = torch.where(torch.rand(y.shape, generator=generator) < spec.label_noise, other, y)
+    recorder = Recorder(model, chance_loss=None if spec.reduction == "sum" else chance_loss(y)) if watch else None
+    peers, accuracies, losses = (_Peers(model) if watch else None), [], []
+
+    def batches():
+        while True:
+            for rows in torch.randperm(len(x), generator=generator).split(spec.batch):
+                if len(rows) == spec.batch:
+                    yield rows
+
+    source = batches()
+
+    def step(number: int) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = spec.lr * min(1.0, (number + 1) / spec.warmup) if spec.warmup else spec.lr
+        optimizer.zero_grad()
+        if peers is not None:
+            peers.active = number % 10 == 0
+        for _ in range(spec.accumulate):
+            rows = next(source)
+            answers = model(x[rows]).reshape(-1, *shape)
+            loss = loss_function(answers, y[rows], reduction=spec.reduction) / spec.accumulate
+            loss.backward()
+            told = loss.item() * spec.accumulate
+            if recorder is not None:
+                recorder.log_loss(told)
+            losses.append(told)
+        if peers is not None and peers.active:
+            peers.read()
+            if not numbers:
+                accuracies.append((answers.detach().argmax(1) == y[rows]).double().mean().item())
+        if spec.clip is not None:
+            nn.utils.clip_grad_norm_(trained, spec.clip)
+        optimizer.step()
+
+    for number in range(-spec.before, 0):
+        step(number)
+    if peers is not None:
+        peers.rows.clear()
+        accuracies.clear()
+    losses.clear()
+    with recorder if watch else nullcontext():
+        for number in range(spec.steps):
+            step(number)
+            if not math.isfinite(losses[-1]) and number >= 60 and not math.isfinite(losses[-20]):
+                break  # nothing comes back from there
+    model.eval()
+    with torch.no_grad():
+        answers = model(data.x_test * spec.input_scale).reshape(-1, *shape)
+        if numbers:
+            score = 1 - (mse_loss(answers, data.y_test) / data.y_test.var(correction=0)).item()
+        else:
+            share = (answers.argmax(1) == data.y_test).double().mean().item()
+            largest = torch.bincount(data.y_test).max().item() / len(data.y_test)
+            score = (share - largest) / (1 - largest)
+    score = score if math.isfinite(score) and answers.isfinite().all() else -math.inf
+    seen = {}
+    if watch:
+        seen = {"rows": np.array(peers.rows), "accuracy": np.array(accuracies), "loss": np.array(losses)}
+    return Outcome(score, recorder.record if watch else None, seen)
+
+
+# --- the cases -------------------------------------------------------------------------------------------------------
+
+# A network that works, for each data set and kind of network. A run passes if it scores at least 0.8 of it, and fails
+# below 0.5; between them it is neither, and left out.
+REFERENCE: dict[tuple[str, str], Spec] = {
+    ("digits", "mlp"): Spec(),
+    ("diabetes", "mlp"): Spec(data="diabetes", depth=2, lr=1e-3, batch=32),
+    ("adding", "recurrent"): Spec(data="adding", arch="gru", width=32, lr=1e-2, steps=500),
+    ("cancer", "mlp"): Spec(data="cancer", depth=3, batch=32),
+    ("wine", "mlp"): Spec(data="wine", depth=3, batch=16, lr=2e-3),
+    ("patches", "conv"): Spec(data="patches", arch="conv", width=12),
+    ("rows", "recurrent"): Spec(data="rows", arch="lstm", width=32, lr=5e-3),
+}
+PASS, FAIL = 0.8, 0.5
+
+
+def reference(spec: Spec) -> Spec:
+    return REFERENCE[spec.data, spec.arch if spec.arch in ("mlp", "conv") else "recurrent"]
+
+
+SLOWER_FASTER = ({"lr_times": 0.1}, {"lr_times": 10.0})
+
+
+def changed(spec: Spec, change: dict) -> Spec:
+    """``spec`` with some fields replaced; ``lr_times`` multiplies the learning rate."""
+    change = dict(change)
+    if "lr_times" in change:
+        change["lr"] = spec.lr * change.pop("lr_times")
+    return replace(spec, **change)
+
+
+def _cases() -> list[Case]:
+    cases: list[Case] = []
+
+    def add(part: str, kind: str, name: str, spec: Spec, remedy: dict | None = None, shams=None, layer=None) -> None:
+        if kind != "healthy" and shams is None:
+            another_start = {"init": "xavier" if spec.arch in ("mlp", "conv") else "orthogonal"}
+            rate = {"learning rate too high": (another_start,), "learning rate too low": (another_start, {"clip": 1.0})}
+            shams = rate.get(kind, SLOWER_FASTER)
+        cases.append(Case(name, kind, part, spec, remedy or {}, shams or (), layer))
+
+    def parts(part: str, base: Callable[..., Spec]) -> Callable[..., None]:
+        def put(kind: str, name: str, remedy: dict | None = None, *, shams=None, layer=None, **fields) -> None:
+            add(part, kind, name, base(**fields), remedy, shams, layer)
+
+        return put
+
+    # --- part "tune": plain and residual MLPs on digits and diabetes, plain recurrence on the adding problem
+    mlp = parts("tune", lambda **f: Spec(**f))
+    mlp("vanishing", "relu-24-pytorch", {"init": "he"}, depth=24, init="pytorch", lr=1e-3, steps=350)
+    mlp("vanishing", "relu-16-small-start-sgd", {"init": "he"}, depth=16, init=0.7, optimizer="sgd", lr=0.05)
+    mlp(
+        "vanishing",
+        "tanh-20-small-start-sgd",
+        {"init": "xavier"},
+        depth=20,
+        init=0.5,
+        activation="tanh",
+        optimizer="sgd",
+        lr=0.1,
+    )
+    mlp(
+        "vanishing",
+        "sigmoid-16-adam",
+        {"activation": "relu", "init": "he"},
+        depth=16,
+        activation="sigmoid",
+        init="xavier",
+        lr=1e-3,
+    )
+    mlp(
+        "vanishing",
+        "sigmoid-6-sgd",
+        {"activation": "relu", "init": "he"},
+        depth=6,
+        activation="sigmoid",
+        init="pytorch",
+        optimizer="sgd",
+        lr=0.1,
+    )
+    mlp(
+        "exploding",
+        "tanh-20-chaos-sgd",
+        {"init": "xavier"},
+        depth=20,
+        activation="tanh",
+        init=4.0,
+        optimizer="sgd",
+        lr=0.05,
+    )
+    mlp("exploding", "tanh-16-chaos-adam", {"init": "xavier"}, depth=16, activation="tanh", init=6.0, lr=1e-3)
+    mlp("exploding", "relu-16-large-start-sgd", {"init": "he"}, depth=16, init=3.0, optimizer="sgd", lr=0.05)
+    mlp("exploding", "relu-16-large-start-adam", {"init": "he"}, depth=16, init=4.0, lr=1e-3)
+    mlp("exploding", "linear-30", {"init": "lecun"}, depth=30, activation="linear", init=2.0, optimizer="sgd", lr=0.01)
+    mlp(
+        "exploding",
+        "residual-50-unscaled",
+        {"branch_scale": 0.14},
+        depth=50,
+        width=32,
+        skip=True,
+        optimizer="sgd",
+        lr=0.03,
+    )
+    mlp("overflow", "relu-26-scale-64", {"init": "he"}, depth=26, init=64.0, lr=1e-3)
+    mlp(
+        "overflow", "linear-40-scale-16", {"init": "lecun"}, depth=40, width=32, activation="linear", init=16.0, lr=3e-4
+    )
+    mlp(
+        "overflow", "relu-12-one-huge-layer", {"scaled_layer": None}, layer=7, depth=12, scaled_layer=(7, 1e39), lr=1e-3
+    )
+    mlp("dying ReLU", "relu-6-negative-bias", {"bias": None}, depth=6, bias=(0, -4.0), optimizer="sgd", lr=0.05)
+    mlp("dying ReLU", "relu-8-negative-bias-adam", {"bias": None}, depth=8, bias=(0, -6.0), lr=1e-3)
+    mlp("dying ReLU", "relu-10-one-dead-layer", {"bias": None}, layer=5, depth=10, bias=(5, -20.0), lr=1e-3)
+    mlp("dying ReLU", "relu-18-narrow", {"width": 48}, depth=18, width=2, lr=1e-3)
+    mlp(
+        "saturated",
+        "tanh-2-huge-start",
+        {"init": "xavier"},
+        depth=2,
+        activation="tanh",
+        init=300.0,
+        optimizer="sgd",
+        lr=0.1,
+    )
+    mlp(
+        "saturated",
+        "sigmoid-3-bias",
+        {"bias": None},
+        depth=3,
+        activation="sigmoid",
+        init=4.0,
+        bias=(0, 25.0),
+        optimizer="sgd",
+        lr=0.3,
+    )
+    mlp(
+        "saturated",
+        "tanh-6-one-layer",
+        {"bias": None},
+        layer=3,
+        depth=6,
+        activation="tanh",
+        init="xavier",
+        bias=(3, 15.0),
+        lr=1e-3,
+    )
+    mlp(
+        "saturated",
+        "sigmoid-2-raw-inputs",
+        {"bias": None, "init": "xavier"},
+        depth=2,
+        activation="sigmoid",
+        init=60.0,
+        bias=(0, -60.0),
+        lr=1e-3,
+    )
+    mlp("learning rate too high", "relu-4-sgd-fast", {"lr_times": 0.01}, optimizer="sgd", lr=5.0)
+    mlp(
+        "learning rate too high",
+        "tanh-8-sgd-fast",
+        {"lr_times": 0.01},
+        depth=8,
+        activation="tanh",
+        init="xavier",
+        optimizer="sgd",
+        lr=10.0,
+    )
+    mlp("learning rate too high", "relu-8-adam-fast", {"lr_times": 0.003}, depth=8, lr=0.5)
+    mlp(
+        "learning rate too high",
+        "tanh-6-adam-fast",
+        {"lr_times": 0.003},
+        depth=6,
+        activation="tanh",
+        init="xavier",
+        lr=0.5,
+    )
+    mlp("learning rate too high", "relu-6-momentum-fast", {"lr_times": 0.01}, depth=6, optimizer="momentum", lr=1.0)
+    mlp("learning rate too high", "relu-4-sgd-to-nan", {"lr_times": 0.001}, optimizer="sgd", lr=50.0)
+    mlp("learning rate too low", "relu-4-sgd-slow", {"lr_times": 1e4}, optimizer="sgd", lr=1e-5)
+    mlp(
+        "learning rate too low",
+        "tanh-8-adam-slow",
+        {"lr_times": 1e4},
+        depth=8,
+        activation="tanh",
+        init="xavier",
+        lr=2e-7,
+    )
+    mlp(
+        "learning rate too low",
+        "relu-8-batch-norm-slow",
+        {"lr_times": 1e5},
+        depth=8,
+        norm="batch",
+        optimizer="sgd",
+        lr=1e-6,
+    )
+    rnn = parts(
+        "tune", lambda **f: Spec(**{"data": "adding", "arch": "rnn", "width": 32, "lr": 1e-2, "steps": 500, **f})
+    )
+    rnn("vanishing", "rnn-adding-small-radius", {"arch": "gru", "init": "pytorch"}, init=0.3)
+    rnn("vanishing", "rnn-adding-default", {"arch": "gru"}, init="pytorch", lr=3e-3)
+    rnn("exploding", "rnn-adding-large-radius", {"arch": "gru", "init": "pytorch"}, init=4.0)
+    rnn("learning rate too low", "gru-adding-slow", {"lr_times": 1e4}, arch="gru", init="pytorch", lr=1e-6)
+    mlp("healthy", "relu-4")
+    mlp(
+        "healthy",
+        "one-tiny-layer",
+        depth=10,
+        activation="tanh",
+        init="xavier",
+        scaled_layer=(6, 1e-6),
+        optimizer="sgd",
+        lr=0.1,
+    )
+    mlp("healthy", "relu-12-sgd", depth=12, optimizer="sgd", lr=0.05)
+    mlp("healthy", "tanh-12-sgd", depth=12, activation="tanh", init="xavier", optimizer="sgd", lr=0.1)
+    mlp("healthy", "sigmoid-2", depth=2, activation="sigmoid", init="xavier", lr=1e-2)
+    mlp("healthy", "batch-norm-10", depth=10, norm="batch", lr=1e-3)
+    mlp("healthy", "residual-24-scaled", depth=24, skip=True, branch_scale=0.2, lr=1e-3)
+    mlp("healthy", "residual-12-unscaled", depth=12, skip=True, lr=1e-3)
+    mlp("healthy", "layer-norm-10", depth=10, norm="layer", lr=1e-3)
+    mlp("healthy", "many-dead-units", depth=2, width=256, bias=(1, -3.0), lr=3e-3)
+    mlp("healthy", "saturated-but-learning", depth=2, activation="tanh", init=3.0, lr=3e-3)
+    mlp("healthy", "summed-loss", reduction="sum", optimizer="sgd", lr=1e-3)
+    mlp("healthy", "frozen-half", depth=6, frozen=3)
+    mlp("healthy", "tied-layers", depth=6, tied=True, lr=1e-3)
+    mlp("healthy", "batches-of-4", batch=4, lr=1e-3, steps=400)
+    mlp("healthy", "warm-up", depth=8, warmup=60)
+    mlp("healthy", "active-clipping", depth=6, clip=0.1, optimizer="sgd", lr=1.0)
+    mlp("healthy", "accumulation", depth=6, accumulate=4, batch=16)
+    mlp("healthy", "converged", depth=4, before=400, steps=150)
+    mlp("healthy", "noisy-labels", label_noise=0.3)
+    mlp("healthy", "sigmoid-3-adam", depth=3, activation="sigmoid", init="xavier", lr=1e-2)
+    mlp("healthy", "diabetes", data="diabetes", depth=2, lr=1e-3, batch=32)
+    rnn("healthy", "gru-adding", arch="gru", init="pytorch")
+
+    # --- part "held": convolutional, residual and gated networks on photographs; MLPs on tables with other shapes
+    conv = parts("held", lambda **f: Spec(**{"data": "patches", "arch": "conv", "width": 12, **f}))
+    conv("vanishing", "conv-20-pytorch", {"init": "he"}, depth=20, init="pytorch", lr=1e-3)
+    conv("vanishing", "conv-16-small-start", {"init": "he"}, depth=16, init=0.4, lr=1e-3)
+    conv(
+        "vanishing",
+        "conv-sigmoid-10",
+        {"activation": "relu"},
+        depth=10,
+        activation="sigmoid",
+        init="he",
+        optimizer="sgd",
+        lr=0.05,
+    )
+    conv("exploding", "conv-16-large-start", {"init": "he"}, depth=16, init=4.0, optimizer="sgd", lr=0.02)
+    conv(
+        "exploding",
+        "conv-tanh-14-chaos",
+        {"init": "xavier"},
+        depth=14,
+        activation="tanh",
+        init=6.0,
+        optimizer="sgd",
+        lr=0.05,
+    )
+    conv(
+        "exploding",
+        "conv-residual-40-unscaled",
+        {"branch_scale": 0.16},
+        depth=40,
+        skip=True,
+        optimizer="sgd",
+        lr=0.01,
+        steps=150,
+    )
+    conv("overflow", "conv-30-scale-40", {"init": "he"}, depth=30, init=40.0, lr=1e-3, steps=150)
+    conv("overflow", "conv-one-huge-layer", {"scaled_layer": None}, layer=4, depth=8, scaled_layer=(4, 1e39))
+    conv("dying ReLU", "conv-negative-bias", {"bias": None}, depth=5, bias=(0, -8.0), lr=1e-3)
+    conv("dying ReLU", "conv-one-dead-layer", {"bias": None}, layer=3, depth=6, bias=(3, -30.0))
+    conv(
+        "saturated",
+        "conv-tanh-bias",
+        {"bias": None},
+        layer=2,
+        depth=4,
+        activation="tanh",
+        init="xavier",
+        bias=(2, 20.0),
+    )
+    conv("learning rate too high", "conv-sgd-fast", {"lr_times": 0.003}, optimizer="sgd", lr=20.0)
+    conv("learning rate too high", "conv-6-adam-fast", {"lr_times": 3e-3}, depth=6, lr=0.5)
+    conv("learning rate too low", "conv-adam-slow", {"lr_times": 1e4}, lr=3e-7)
+    conv("healthy", "conv-4")
+    conv("healthy", "conv-residual-16", depth=16, skip=True, branch_scale=0.25)
+    conv("healthy", "conv-batch-norm-10", depth=10, norm="batch")
+    conv("healthy", "conv-residual-batch-norm-16", depth=16, norm="batch", skip=True)
+    conv("healthy", "conv-clipped", depth=6, clip=0.1, optimizer="sgd", lr=0.5)
+    conv("healthy", "conv-frozen", depth=5, frozen=2)
+    conv("healthy", "conv-converged", before=300, steps=150)
+    gated = parts("held", lambda **f: Spec(**{"data": "rows", "arch": "lstm", "width": 32, "lr": 5e-3, **f}))
+    gated("learning rate too high", "lstm-adam-fast", {"lr_times": 3e-4}, lr=20.0)
+    gated("learning rate too low", "gru-adam-slow", {"lr_times": 1e4}, arch="gru", lr=5e-7)
+    gated("healthy", "lstm-rows")
+    gated("healthy", "gru-rows", arch="gru")
+    gated("healthy", "rnn-rows", arch="rnn", lr=2e-3)
+    table = parts("held", lambda **f: Spec(**{"data": "cancer", "batch": 32, **f}))
+    table(
+        "vanishing",
+        "cancer-tanh-24",
+        {"init": "xavier"},
+        depth=24,
+        activation="tanh",
+        init=0.4,
+        optimizer="sgd",
+        lr=0.1,
+    )
+    table("exploding", "cancer-relu-18", {"init": "he"}, depth=18, init=4.0, optimizer="sgd", lr=0.02)
+    table(
+        "saturated",
+        "cancer-sigmoid",
+        {"bias": None},
+        depth=3,
+        activation="sigmoid",
+        init=4.0,
+        bias=(0, 30.0),
+        optimizer="sgd",
+        lr=0.3,
+    )
+    table("dying ReLU", "cancer-relu", {"bias": None}, depth=5, bias=(0, -10.0))
+    table("healthy", "cancer-relu-3", depth=3)
+    table("healthy", "cancer-tanh-8", depth=8, activation="tanh", init="xavier", optimizer="sgd", lr=0.1)
+    table("healthy", "cancer-summed-loss", depth=3, reduction="sum", optimizer="sgd", lr=1e-3)
+    wine = parts("held", lambda **f: Spec(**{"data": "wine", "batch": 16, "lr": 2e-3, **f}))
+    wine("vanishing", "wine-relu-20", {"init": "he"}, depth=20, init=0.6, optimizer="sgd", lr=0.05)
+    wine(
+        "learning rate too high",
+        "wine-tanh-sgd-fast",
+        {"lr_times": 0.003},
+        depth=6,
+        activation="tanh",
+        init="xavier",
+        optimizer="sgd",
+        lr=30.0,
+    )
+    wine("learning rate too low", "wine-relu-sgd-slow", {"lr_times": 1e4}, depth=4, optimizer="sgd", lr=1e-6)
+    wine("healthy", "wine-relu-3", depth=3)
+    wine("healthy", "wine-batches-of-8", depth=3, batch=8, lr=1e-3)
+    wine("healthy", "wine-residual-layer-norm", depth=10, skip=True, norm="layer")
+    return cases
+
+
+CASES = _cases()
+assert len({case.name for case in CASES}) == len(CASES), "case names must be unique"
