@@ -25,6 +25,12 @@ VERDICTS = {
     "S10": audit.HOLDS,
     "S11": audit.HOLDS,
     "S26": audit.HOLDS,
+    "S12": audit.FAILS,
+    "S13": audit.CONDITION,
+    "S14": audit.CONDITION,
+    "S29": audit.HOLDS,
+    "S30": audit.HOLDS,
+    "S31": audit.HOLDS,
 }
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
