@@ -28,6 +28,9 @@ VERDICTS = {
     "S9": audit.HOLDS,
     "S10": audit.HOLDS,
     "S11": audit.HOLDS,
+    "S12": audit.FAILS,
+    "S13": audit.CONDITION,
+    "S14": audit.CONDITION,
     "S15": audit.HOLDS,
     "S21": audit.HOLDS,
     "S22": audit.CONDITION,
@@ -37,6 +40,9 @@ VERDICTS = {
     "S26": audit.HOLDS,
     "S27": audit.CONDITION,
     "S28": audit.FAILS,
+    "S29": audit.HOLDS,
+    "S30": audit.HOLDS,
+    "S31": audit.HOLDS,
     "S32": audit.HOLDS,
 }
 
