@@ -455,7 +455,8 @@ def _legend(axes: Axes, lines: Sequence, names: Sequence[str] | None = None, col
         bbox_transform=axes.transAxes + ScaledTranslation(0, -0.46, axes.figure.dpi_scale_trans),
         ncols=columns,
         handlelength=2.2,
-        columnspacing=1.2,
+        columnspacing=1,
+        fontsize=9,
         borderaxespad=0,
     )
 
