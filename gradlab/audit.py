@@ -1191,7 +1191,7 @@ def _s32() -> Finding:
     )
 
 
-# --- identification --------------------------------------------------------------------------------------------------
+# --- telling runs apart ----------------------------------------------------------------------------------------------
 
 # One network, and what is changed in it. All runs but the first are stuck, and look alike from outside.
 LOOKALIKES = {
@@ -1271,7 +1271,7 @@ class Descent(NamedTuple):
 
     Attributes:
         loss: before each step, in nats.
-        record: of every tenth step, the first included.
+        record: of one step in ``every``, the first included.
     """
 
     loss: np.ndarray
@@ -1288,12 +1288,13 @@ def descended(
     steps: int,
     seed: int,
     weight_decay: float = 0.0,
+    every: int = 10,
 ) -> Descent:
     """Train an ``MLP`` of width 32 on 128 digits."""
     model, (x, y) = MLP(depth, 32, activation, init, seed=seed), _batch(128)
     trainer = getattr(torch.optim, optimizer)(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     losses = []
-    with Recorder(model, every=10, chance_loss=chance_loss(y)) as recorder:
+    with Recorder(model, every=every, chance_loss=chance_loss(y)) as recorder:
         for _ in range(steps):
             trainer.zero_grad()
             loss = cross_entropy(model(x), y)
