@@ -949,8 +949,8 @@ def _s25() -> Finding:
             _all(
                 "largest relative distance from |1 − αc|^t over 60 steps, αc from 0.1 to 2.1",
                 [max(exact)],
-                "below 10⁻¹²",
-                lambda v: v < 1e-12,
+                "below 10⁻¹⁴",
+                lambda v: v < 1e-14,
             ),
             _all(
                 "error after 200 steps over the first, learning rate × curvature exactly 2",
