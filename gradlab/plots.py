@@ -455,7 +455,8 @@ def _legend(axes: Axes, lines: Sequence, names: Sequence[str] | None = None, col
         bbox_transform=axes.transAxes + ScaledTranslation(0, -0.46, axes.figure.dpi_scale_trans),
         ncols=columns,
         handlelength=2.2,
-        columnspacing=1.2,
+        columnspacing=1,
+        fontsize=9,
         borderaxespad=0,
     )
 
@@ -1127,7 +1128,9 @@ def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figur
     size = curvature * np.abs(position)
     outcome, kind = _outcome(position)
     figure, axes = _axes(f"Rate × curvature = {product:.3g}: it {outcome}", "step", "size of the gradient")
-    axes.plot(_positive(size), color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind], linewidth=1)
+    axes.plot(
+        _positive(size), color=PALETTE[kind], marker=MARKER[kind], markevery=4, linestyle=DASHES[kind], linewidth=1
+    )
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
     axes.annotate("1", (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     axes.set_yscale("log")
@@ -1147,7 +1150,7 @@ def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
 
     Args:
         record: of at least one step, with the outputs watched.
-        rows: which recorded steps, at most 4, counted as in a list; the first ones unless told.
+        rows: which recorded steps, at most 4, counted as in a list; the first 4 unless told.
     Raises:
         TypeError: for something else than a ``Record``.
         ValueError: for an empty one, no row, more than 4, or one it does not have.
@@ -1181,7 +1184,7 @@ def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
             )
         lost = layers[np.isnan(size)]
         if len(lost):
-            axes.annotate(f"NaN from layer {lost[0]} on", (lost[0], 0.5), xycoords=("data", "axes fraction"))
+            axes.text(0.98, 0.5, f"NaN from layer {lost[0]} on", ha="right", transform=axes.transAxes)
         known = shown[np.isfinite(shown)]
         most = f"largest {known.max():.2g}" if len(known) else "none finite"
         infinity = f", inf in layer {infinite[0]}" if len(infinite) else ""

@@ -233,3 +233,12 @@ def test_text_stays_text_and_nothing_asks_another_host():
     assert "<metadata" not in data and "<script" not in data
     fetched = re.findall(r'(?:src|href|url)\s*[=(]\s*"?(https?:[^")\s]+)', data)
     assert not fetched, f"a drawing fetches {fetched}"
+
+
+def test_a_small_number_in_a_drawing_keeps_its_digits():
+    figure = Figure()
+    figure.subplots().set(title="rate 0.0001234", xlabel="x", ylabel="y")
+    figure.set_label("a rate")
+    svg = show(figure).data
+    assert "rate 0.0001234" in svg, "only coordinates are rounded, not what is read"
+    assert not re.search(r'(?: d| x| y)="[^"]*\d\.\d{3}', svg), "and coordinates are, or a page weighs twice as much"

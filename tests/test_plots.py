@@ -207,6 +207,7 @@ OF_A_RECORD = {
     "dashboard": plots.dashboard,
     "signal_by_step": plots.signal_by_step,
 }
+PANELS = set(OF_A_RECORD) - {"dashboard", "signal_by_step"}  # what the dashboard shows
 NO_UNITS = {"activations": (), "saturation": np.empty((6, 0)), "dead": np.empty((6, 0))}
 UNUSUAL_RECORDS = {
     "one step": lambda: run(steps=1),
@@ -562,6 +563,85 @@ def test_the_loss_along_the_gradient_is_drawn_in_the_colour_of_its_regime():
         assert to_hex(drawn_line.get_color()) == PALETTE[kind]
 
 
+@pytest.mark.parametrize(
+    ("activation", "critical"), [("relu", math.sqrt(2)), ("linear", 1.0), ("tanh", 1.0), ("sigmoid", 10.149)]
+)
+def test_a_phase_diagram_crosses_one_at_the_critical_scale(activation, critical):
+    figure = plots.phase_diagram(activation, {0.5: [0.5], 30.0: [30.0]})
+    scales, factor = line(figure, "predicted")
+    assert scales.min() < 0.5 and scales.max() > 30, "the curve runs past the points"
+    off = np.abs(np.log(scales / critical)) > 0.02
+    assert ((factor < 1) == (scales < critical))[off].all(), "below 1 up to the critical scale, above it beyond"
+    edge, _ = line(figure, "critical")
+    np.testing.assert_allclose(edge, critical, rtol=1e-3)
+    spans = {to_hex(p.get_facecolor()): (p.get_x(), p.get_x() + p.get_width()) for p in figure.axes[0].patches}
+    assert spans[PALETTE["vanishing"]][1] == pytest.approx(critical, rel=1e-3), "blue ends there"
+    assert spans[PALETTE["exploding"]][0] == pytest.approx(critical, rel=1e-3), "red begins there"
+    assert [text.get_text() for text in figure.axes[0].texts] == ["vanishing", "exploding"]
+    assert level(figure, 1.0), "the factor 1 is a line"
+
+
+def test_the_predicted_phase_curve_of_relu_is_the_scale_over_root_two():
+    scales, factor = line(plots.phase_diagram("relu", FACTORS), "predicted")
+    np.testing.assert_allclose(factor, scales / math.sqrt(2), rtol=1e-9)
+
+
+def test_a_measured_factor_is_drawn_in_its_regime_with_the_range_of_its_networks():
+    axes = plots.phase_diagram("relu", FACTORS, 2.0).axes[0]
+    points = {
+        float(a.get_xdata()[0]): a for a in axes.get_lines() if len(a.get_xdata()) == 1 and a.get_markersize() == 6
+    }
+    for scale, kind, middle in (
+        (0.5, "vanishing", math.sqrt(0.35 * 0.36)),
+        (1.414, "healthy", 1.0),
+        (2.0, "exploding", math.sqrt(2)),
+    ):
+        assert to_hex(points[scale].get_color()) == PALETTE[kind] and points[scale].get_marker() == plots.MARKER[kind]
+        assert float(points[scale].get_ydata()[0]) == pytest.approx(middle, rel=1e-6), "the geometric mean"
+    ranges = [c.get_segments()[0] for c in axes.collections]
+    assert any(np.allclose(r, [[2.0, 1.3], [2.0, 1.5384615]]) for r in ranges), "a bar spans the networks"
+    rings = [a for a in axes.get_lines() if a.get_markerfacecolor() == "none"]
+    assert [float(r.get_xdata()[0]) for r in rings] == [2.0]
+
+
+def test_overflow_draws_what_is_finite_and_marks_the_first_layer_that_is_not():
+    figure = plots.overflow([[1e10, 1e37, INF, INF], [1e12, 1e38, 1e38, INF]], [10.5, 37.0, 64.5, 91.5], 3.0)
+    layers, size = line(figure, "measured, 2 seeds")
+    assert layers.tolist() == [1, 2, 3, 4]
+    np.testing.assert_allclose(size, [11, 37.5, 38, NAN], err_msg="the mean of the logarithm over finite seeds")
+    assert line(figure, "predicted")[1].tolist() == [10.5, 37.0, 64.5, 91.5]
+    crosses = [float(a.get_xdata()[0]) for a in figure.axes[0].get_lines() if a.get_marker() == "X"]
+    assert crosses == [3, 4], "layer 3 of one network and layer 4 of the other"
+    assert level(figure, math.log10(3.4028234663852886e38)), "float32's largest number is a line"
+    assert "3 to 4 (predicted 3)" in figure.axes[0].get_title(loc="left")
+
+
+def test_gradient_size_is_curvature_times_distance():
+    figure = plots.gradient_size(walk(0.5, start=8.0)[:, 0], 3.0, 0.2)
+    (curve,) = [a for a in figure.axes[0].get_lines() if len(a.get_ydata()) == 13]
+    np.testing.assert_allclose(curve.get_ydata(), [24 * 0.5**t for t in range(13)])
+    assert level(figure, 1.0), "the supposed threshold is a line"
+    title = figure.axes[0].get_title(loc="left")
+    assert "0.6" in title and "converges" in title
+
+
+def test_the_signal_of_each_step_is_drawn_up_to_its_first_inf():
+    figure = plots.signal_by_step(breaking(), rows=[0, 1])
+    np.testing.assert_array_equal(line(figure, "step 1")[1], [1, 2, 3, 4])
+    np.testing.assert_array_equal(line(figure, "step 2")[1], [5, NAN, NAN, NAN])
+    (cross,) = [a for a in figure.axes[0].get_lines() if a.get_marker() == "X" and len(a.get_xdata())]
+    assert cross.get_xdata().tolist() == [2], "the layer that held inf"
+    assert "Step 2: layer2" in figure.axes[0].get_title(loc="left")
+    assert "NaN from layer 3 on" in [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_a_loss_far_above_guessing_stays_on_the_axis():
+    figure = plots.learning_curve([5.8, 6.5, 3.1], 0.2, "net")
+    assert figure.axes[0].get_ylim()[1] > 6.5
+    assert to_hex(figure.axes[0].get_lines()[0].get_color()) == PALETTE["exploding"]
+    assert plots.learning_curve([2.3, 1.0], 0.9, "net").axes[0].get_ylim() == (0, 3)
+
+
 # --- the figures of a record -------------------------------------------------------------------------------------
 
 
@@ -721,9 +801,7 @@ def test_sixty_histograms_stay_in_their_columns():
 def test_the_dashboard_draws_the_same_panels_as_each_figure_alone():
     some = run()
     figure = plots.dashboard(some)
-    alone = {
-        name: draw(some).axes[0] for name, draw in OF_A_RECORD.items() if name not in ("dashboard", "signal_by_step")
-    }
+    alone = {name: draw(some).axes[0] for name, draw in OF_A_RECORD.items() if name in PANELS}
     assert len(figure.axes) == len(alone) == 7
     by_title = {axes.get_title(loc="left"): axes for axes in figure.axes}
     for name, axes in alone.items():
@@ -746,82 +824,3 @@ def test_the_dashboard_shows_the_layers_before_they_were_lost_and_says_where_it_
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert "First layer over last: 1.0e-02, step 4" in titles
     assert "Inf or NaN first seen at step 5, in the output of layer2" in figure.get_label()
-
-
-@pytest.mark.parametrize(
-    ("activation", "critical"), [("relu", math.sqrt(2)), ("linear", 1.0), ("tanh", 1.0), ("sigmoid", 10.149)]
-)
-def test_a_phase_diagram_crosses_one_at_the_critical_scale(activation, critical):
-    figure = plots.phase_diagram(activation, {0.5: [0.5], 30.0: [30.0]})
-    scales, factor = line(figure, "predicted")
-    assert scales.min() < 0.5 and scales.max() > 30, "the curve runs past the points"
-    off = np.abs(np.log(scales / critical)) > 0.02
-    assert ((factor < 1) == (scales < critical))[off].all(), "below 1 up to the critical scale, above it beyond"
-    edge, _ = line(figure, "critical")
-    np.testing.assert_allclose(edge, critical, rtol=1e-3)
-    spans = {to_hex(p.get_facecolor()): (p.get_x(), p.get_x() + p.get_width()) for p in figure.axes[0].patches}
-    assert spans[PALETTE["vanishing"]][1] == pytest.approx(critical, rel=1e-3), "blue ends there"
-    assert spans[PALETTE["exploding"]][0] == pytest.approx(critical, rel=1e-3), "red begins there"
-    assert [text.get_text() for text in figure.axes[0].texts] == ["vanishing", "exploding"]
-    assert level(figure, 1.0), "the factor 1 is a line"
-
-
-def test_the_predicted_phase_curve_of_relu_is_the_scale_over_root_two():
-    scales, factor = line(plots.phase_diagram("relu", FACTORS), "predicted")
-    np.testing.assert_allclose(factor, scales / math.sqrt(2), rtol=1e-9)
-
-
-def test_a_measured_factor_is_drawn_in_its_regime_with_the_range_of_its_networks():
-    axes = plots.phase_diagram("relu", FACTORS, 2.0).axes[0]
-    points = {
-        float(a.get_xdata()[0]): a for a in axes.get_lines() if len(a.get_xdata()) == 1 and a.get_markersize() == 6
-    }
-    for scale, kind, middle in (
-        (0.5, "vanishing", math.sqrt(0.35 * 0.36)),
-        (1.414, "healthy", 1.0),
-        (2.0, "exploding", math.sqrt(2)),
-    ):
-        assert to_hex(points[scale].get_color()) == PALETTE[kind] and points[scale].get_marker() == plots.MARKER[kind]
-        assert float(points[scale].get_ydata()[0]) == pytest.approx(middle, rel=1e-6), "the geometric mean"
-    ranges = [c.get_segments()[0] for c in axes.collections]
-    assert any(np.allclose(r, [[2.0, 1.3], [2.0, 1.5384615]]) for r in ranges), "a bar spans the networks"
-    rings = [a for a in axes.get_lines() if a.get_markerfacecolor() == "none"]
-    assert [float(r.get_xdata()[0]) for r in rings] == [2.0]
-
-
-def test_overflow_draws_what_is_finite_and_marks_the_first_layer_that_is_not():
-    figure = plots.overflow([[1e10, 1e37, INF, INF], [1e12, 1e38, 1e38, INF]], [10.5, 37.0, 64.5, 91.5], 3.0)
-    layers, size = line(figure, "measured, 2 seeds")
-    assert layers.tolist() == [1, 2, 3, 4]
-    np.testing.assert_allclose(size, [11, 37.5, 38, NAN], err_msg="the mean of the logarithm over finite seeds")
-    assert line(figure, "predicted")[1].tolist() == [10.5, 37.0, 64.5, 91.5]
-    crosses = [float(a.get_xdata()[0]) for a in figure.axes[0].get_lines() if a.get_marker() == "X"]
-    assert crosses == [3, 4], "layer 3 of one network and layer 4 of the other"
-    assert level(figure, math.log10(3.4028234663852886e38)), "float32's largest number is a line"
-    assert "3 to 4 (predicted 3)" in figure.axes[0].get_title(loc="left")
-
-
-def test_gradient_size_is_curvature_times_distance():
-    figure = plots.gradient_size(walk(0.5, start=8.0)[:, 0], 3.0, 0.2)
-    (curve,) = [a for a in figure.axes[0].get_lines() if len(a.get_ydata()) == 13]
-    np.testing.assert_allclose(curve.get_ydata(), [24 * 0.5**t for t in range(13)])
-    assert level(figure, 1.0), "the supposed threshold is a line"
-    title = figure.axes[0].get_title(loc="left")
-    assert "0.6" in title and "converges" in title
-
-
-def test_the_signal_of_each_step_is_drawn_up_to_its_first_inf():
-    figure = plots.signal_by_step(breaking(), rows=[0, 1])
-    np.testing.assert_array_equal(line(figure, "step 1")[1], [1, 2, 3, 4])
-    np.testing.assert_array_equal(line(figure, "step 2")[1], [5, NAN, NAN, NAN])
-    (cross,) = [a for a in figure.axes[0].get_lines() if a.get_marker() == "X" and len(a.get_xdata())]
-    assert cross.get_xdata().tolist() == [2], "the layer that held inf"
-    assert "Step 2: layer2" in figure.axes[0].get_title(loc="left")
-    assert "NaN from layer 3 on" in [text.get_text() for text in figure.axes[0].texts]
-
-
-def test_a_loss_far_above_guessing_stays_on_the_axis():
-    figure = plots.learning_curve([5.8, 6.5, 3.1], 0.2, "net")
-    assert figure.axes[0].get_ylim()[1] > 6.5
-    assert to_hex(figure.axes[0].get_lines()[0].get_color()) == PALETTE["exploding"]
-    assert plots.learning_curve([2.3, 1.0], 0.9, "net").axes[0].get_ylim() == (0, 3)
