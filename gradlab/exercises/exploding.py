@@ -286,6 +286,7 @@ def _starts(seed: int) -> list[tuple]:
         (_uniform(generator, 0.05, 0.2), _uniform(generator, 2.2, 2.5), 0.05, (1, 1, 1), 5, None),  # between the axes
         (_uniform(generator, 0.05, 0.2), _uniform(generator, 2.2, 2.5), 0.05, (1, 0, 0), 5, (0.1, 1, 1)),  # an axis
         (_uniform(generator, 1.4, 1.8), 1.2, 0.95, (1, 1, 1), 0.01, (1, 1, 1)),  # three are curved, none too much
+        (_uniform(generator, 1.4, 1.8), 1.2, 0.95, (1,) * 5, 0.01, (1,) * 5),  # and five
         (_uniform(generator, 4, 6), _uniform(generator, 2.2, 2.5), 0.1, (1, 1, 1), 0.6, (1, 1, 1)),  # only rate large
     ):
         steepest = direction(*along)
@@ -359,6 +360,12 @@ DIVERGES = Exercise(
             "sum of the curvatures",
             lambda lr, h, g: lr * h.diagonal().sum() > 2,
             "The trace adds up all directions. Each goes its own way: ask the steepest alone.",
+        ),
+        Mistake(
+            "norm over all entries",
+            lambda lr, h, g: lr * h.norm() > 2,
+            "torch.linalg.norm adds the squares of all entries, and with them those of all curvatures. Take the "
+            "largest eigenvalue alone.",
         ),
         Mistake(
             "curvature along the gradient",
