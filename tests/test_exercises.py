@@ -15,10 +15,12 @@ from torch.nn.functional import cross_entropy
 from gradlab import Recorder, audit, diagnose, theory
 from gradlab.data import digits
 from gradlab.exercises import Exercise, Lab, Mistake, labs
+from gradlab.exercises import exploding as third
 from gradlab.exercises import gradient_descent as first
 from gradlab.exercises import identification as fourth
 from gradlab.exercises import vanishing as second
 from gradlab.models import MLP
+from gradlab.recorder import probe
 from gradlab.training import fit
 
 LABS = labs()
@@ -78,6 +80,13 @@ def test_other_wrong_answers_get_a_message_that_says_what_is_wrong(exercise):
 
 def _parts(answer):
     return answer if isinstance(answer, list) else [answer]
+
+
+def test_equal_infinities_are_not_what_is_reported_as_wrong():
+    exercise = replace(EXERCISES[0], cases=lambda seed: [()], reference=lambda: [float("inf"), 2.0], mistakes=())
+    assert exercise.judge([[float("inf"), 2.0]], 0).status == "right"
+    assert "gives 3 where 2 is right" in exercise.judge([[float("inf"), 3.0]], 0).message
+    assert "gives nan where inf is right" in exercise.judge([[float("nan"), 2.0]], 0).message
 
 
 @every_exercise
@@ -198,6 +207,76 @@ def test_deepest_is_the_last_depth_that_meets_the_share(seed):
     for factor, share in second.DEEPEST.cases(seed):
         depth = second.DEEPEST.reference(factor, share)
         assert factor ** ((depth - 1) / 2) >= share > factor ** (depth / 2)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_at_the_critical_scale_the_factor_crosses_1(seed):
+    for factor, low, high in third.CRITICAL_SCALE.cases(seed):
+        scale = third.CRITICAL_SCALE.reference(factor, low, high)
+        assert factor(0.999 * scale) < 1 < factor(1.001 * scale)
+        assert factor(low) < 1 and not factor(high) <= 1
+        # 6 narrow layers scatter around the factor of wide ones
+        name, narrowness = factor.keywords["activation"], factor.keywords.get("narrowness", 1.0)
+        assert narrowness * scale == pytest.approx(theory.critical_weight_std(name), rel=0.3)
+
+
+def test_a_search_meets_a_factor_that_is_not_a_number():
+    *_, (factor, _, high) = third.CRITICAL_SCALE.cases(0)
+    assert np.isnan(factor(high))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_real_networks_overflow_within_one_layer_of_the_answer(seed):
+    cases = third.OVERFLOW_LAYER.cases(seed)
+    x = digits().x_train[:64]
+    for activation, weight_std, input_rms, _ in cases:
+        # slow growth takes hundreds of layers, whose random factors add up; so do those of narrow layers
+        weight_std, width = max(weight_std, 8.0), 256
+        signal = x * (input_rms / x.square().mean().sqrt())
+        predicted = third.OVERFLOW_LAYER.reference(activation, weight_std, input_rms, width)
+        record = probe(
+            MLP(int(predicted) + 3, width, activation, weight_std, seed=seed), signal, torch.zeros(64).long()
+        )
+        _, layer, what = record.first_nonfinite
+        assert what == "output" and abs(int(layer.removeprefix("layer")) - predicted) <= 1, (activation, weight_std)
+    activation, weight_std, input_rms, width = cases[-1]  # and here the signal dies out
+    assert third.OVERFLOW_LAYER.reference(*cases[-1]) == float("inf")
+    assert probe(MLP(150, 64, activation, weight_std, seed=seed), x, torch.zeros(64).long()).first_nonfinite is None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_diverges_is_decided_by_rate_times_curvature_and_by_torch(seed):
+    cases = third.DIVERGES.cases(seed)
+    verdicts = [third.DIVERGES.reference(*case) for case in cases]
+    for (rate, hessian, gradient), diverges in zip(cases, verdicts, strict=True):
+        curvature = torch.linalg.eigvalsh(hessian).max().item()
+        assert diverges == (rate > theory.stability_limit(curvature))
+        position = torch.nn.Parameter(torch.linalg.solve(hessian, gradient))
+        start = position.detach().norm()
+        optimizer = torch.optim.SGD([position], lr=rate)
+        for _ in range(200):
+            optimizer.zero_grad()
+            (position @ hessian @ position / 2).backward()
+            optimizer.step()
+        assert diverges == bool(position.norm() > start)
+    norms = [gradient.norm().item() for _, _, gradient in cases]
+    assert any(n > 999 and not d for n, d in zip(norms, verdicts, strict=True)), "a large gradient that converges"
+    assert any(n < 1.001e-3 and d for n, d in zip(norms, verdicts, strict=True)), "a small one that diverges"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_monitor_agrees_with_numpy_and_has_every_trap_to_avoid(seed):
+    cases = [model for (model,) in third.MONITOR.cases(seed)]
+    for model in cases:
+        norm, number = third.MONITOR.reference(model)
+        entries = [p.grad.numpy().ravel().astype(np.float64) for p in model.parameters() if p.grad is not None]
+        assert norm == pytest.approx(np.linalg.norm(np.concatenate([*entries, [0.0]])), rel=1e-9, nan_ok=True)
+        finite = [all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters()) for layer in model]
+        assert finite[number:] == [True] * (len(model) - number) and (number == 0 or not finite[number - 1])
+    gradients = [[p.grad for p in model.parameters() if p.grad is not None] for model in cases]
+    single = [torch.nn.utils.get_total_norm(found).item() for found in gradients]
+    assert single[1] == float("inf") and single[2] == 0, "torch's own norm is lost in float32"
+    assert gradients[3] == [] and 0 < len(gradients[0]) < 10, "none, and some missing"
 
 
 @pytest.mark.parametrize("seed", SEEDS)

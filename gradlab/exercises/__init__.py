@@ -6,6 +6,7 @@ are judged from returned numbers alone, so that a mark never has to trust code i
 
 import copy
 import importlib
+import math
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
@@ -98,8 +99,10 @@ class Exercise:
             return f"The answer should have shape {_words(want_shape)}, and has {_words(got_shape)}."
         if not torch.isfinite(got).all() and torch.isfinite(want).all():
             return "The answer holds a value that is not a finite number."
-        if not torch.allclose(got, want, rtol=self.rtol, atol=self.atol, equal_nan=True):
-            worst = int(torch.argmax((got - want).abs()))
+        near = torch.isclose(got, want, rtol=self.rtol, atol=self.atol, equal_nan=True)
+        if not near.all():
+            # two equal infinities differ by NaN, and would pass for the worst
+            worst = int(torch.argmax(torch.where(near, -1.0, (got - want).abs().nan_to_num(math.inf, math.inf))))
             return f"Not yet: on one of the tries it gives {got[worst]:.6g} where {want[worst]:.6g} is right."
         return None
 

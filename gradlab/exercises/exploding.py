@@ -377,9 +377,10 @@ def _after_backward(
     A factor of 0 stands for a backward that was never called.
     """
     generator = _generator(seed)
-    model = _Trained(OrderedDict(MLP(4, 12, "linear", weight_std, seed=seed).named_children()))
+    children = MLP(4, 12, "linear", weight_std, seed=seed).named_children()
+    model = _Trained(OrderedDict((name, module) for name, module in children if isinstance(module, nn.Linear)))
     if frozen:
-        _layers(model)[frozen - 1].requires_grad_(False)
+        model[frozen - 1].requires_grad_(False)
     if factor:
         x, y = torch.randn(16, 64, generator=generator), torch.randint(10, (16,), generator=generator)
         (factor * cross_entropy(model(brightness * x), y)).backward()
@@ -400,24 +401,19 @@ def _trained(seed: int) -> list[tuple]:
     ]
     # a single bad entry, as of a number that overflowed or a division of 0 by 0
     lost = copy.deepcopy(_after_backward(draw(0, 2**31), 1.0))
-    _layers(lost)[draw(1, 4)].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
+    lost[draw(1, 4)].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
     # NaN towards the loss, inf towards the input
     spoiled = copy.deepcopy(_after_backward(draw(0, 2**31), 1.0, frozen=1))
-    layers = _layers(spoiled)
-    layers[3].bias.grad[draw(0, 12)] = math.nan
-    layers[1].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
+    spoiled[3].bias.grad[draw(0, 12)] = math.nan
+    spoiled[1].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
     # gradients that leave float32 on their way back; dark inputs, so that those of the weights hold out longer
     overflown = _after_backward(draw(0, 2**31), 10 ** _uniform(generator, 35, 37.5), weight_std=30.0, brightness=1e-8)
     return [(model,) for model in (*found, lost, spoiled, overflown)]
 
 
-def _layers(model: nn.Module) -> list[nn.Linear]:
-    return [module for module in model if isinstance(module, nn.Linear)]
-
-
 def _gradients(model: nn.Module) -> list[list[Tensor]]:
     """Per layer; an empty list for one without."""
-    return [[p.grad for p in layer.parameters() if p.grad is not None] for layer in _layers(model)]
+    return [[p.grad for p in layer.parameters() if p.grad is not None] for layer in model]
 
 
 def _norm(groups: Iterable[Iterable[Tensor]], single: bool = False) -> float:
