@@ -1199,3 +1199,43 @@ def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
     figure.legend(loc="outside lower center", ncols=len(rows), handlelength=2.2, columnspacing=1.2)
     figure.set_label(f"Root mean square of the output of {len(layers)} layers, logarithmic. {'; '.join(told)}.")
     return figure
+
+
+@_styled
+def remedies(ratio: Mapping[str, Sequence[float]], accuracy: Mapping[str, Sequence[float]]) -> Figure:
+    """What each remedy does to the gradient at the start, and to the accuracy in the end; one row each.
+
+    Args:
+        ratio: remedy -> first over last layer's gradient norm before training, one value a seed, above 0.
+        accuracy: the same remedies -> test accuracy, one value a seed, 0 to 1.
+    Raises:
+        ValueError: for no remedy, one without a value, or remedies that differ.
+    """
+    if not ratio or list(ratio) != list(accuracy):
+        raise ValueError(f"the same remedies are needed twice, at least one; got {list(ratio)} and {list(accuracy)}")
+    empty = [name for name in ratio if not len(ratio[name]) or not len(accuracy[name])]
+    if empty:
+        raise ValueError(f"every remedy needs at least one value; {empty} has none")
+    figure = Figure(figsize=(7.4, 0.6 + 0.27 * len(ratio)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    rows = np.arange(len(ratio))[::-1]
+    for axes, values in ((left, ratio), (right, accuracy)):
+        for row, name in zip(rows, values, strict=True):
+            kind = regime(float(np.exp(np.mean(np.log(ratio[name])))))
+            spread = np.asarray(values[name], dtype=float)
+            axes.plot([spread.min(), spread.max()], [row, row], color=PALETTE[kind], linewidth=2)
+            axes.plot(np.median(spread), row, color=PALETTE[kind], marker=MARKER[kind], markersize=6)
+    left.set(title="Gradient, first over last layer", xlabel="before training", xscale="log", ylabel="remedy")
+    left.set_yticks(rows, list(ratio))
+    left.axvline(1, color=TEXT, linewidth=1)
+    left.xaxis.set_major_locator(LogLocator(numticks=6))
+    left.xaxis.set_minor_locator(NullLocator())
+    right.set(title="Test accuracy", xlabel="after training", ylabel="", xlim=(0, 1.02))
+    right.set_ylabel(" ")
+    right.axvline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    middle = "; ".join(f"{n}: {np.median(ratio[n]):.1e}, accuracy {np.median(accuracy[n]):.2f}" for n in ratio)
+    figure.set_label(
+        f"{len(ratio)} remedies, first over last gradient before training and test accuracy afterwards, as the median "
+        f"over seeds. {middle}."
+    )
+    return figure

@@ -171,6 +171,10 @@ ORDINARY = {
         lambda: plots.gradient_size(walk(-1.2, start=5.0)[:, 0], 2.0, 1.1),
         ("12 steps", "from 10 to 89.2", "diverges", "2.2"),
     ),
+    "remedies": (
+        lambda: plots.remedies({"none": [1e-9, 1e-8, 1e-7], "he": [1.0, 2.0]}, {"none": [0.1], "he": [0.9, 0.95]}),
+        ("2 remedies", "none: 1.0e-08, accuracy 0.10", "he: 1.5e+00"),
+    ),
     "signal_by_step": (
         lambda: plots.signal_by_step(breaking(), rows=[0, 1]),
         ("4 layers", "step 1: largest 4", "step 2: largest 5", "inf in layer 2", "NaN from layer 3 on"),
@@ -824,3 +828,18 @@ def test_the_dashboard_shows_the_layers_before_they_were_lost_and_says_where_it_
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert "First layer over last: 1.0e-02, step 4" in titles
     assert "Inf or NaN first seen at step 5, in the output of layer2" in figure.get_label()
+
+
+def test_each_remedy_is_a_row_in_the_colour_of_its_gradient():
+    ratio = {"nothing": [1e-9, 1e-7], "batch norm": [50.0, 0.02, 1.0], "wild": [1e4]}
+    accuracy = {"nothing": [0.1, 0.12], "batch norm": [0.8, 0.9, 0.7], "wild": [0.3]}
+    figure = plots.remedies(ratio, accuracy)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(ratio), "the first remedy is on top"
+    heights = {}
+    for axes, values in zip(figure.axes, (ratio, accuracy), strict=True):
+        bars = [a for a in axes.get_lines() if len(a.get_xdata()) == 2 and a.get_linewidth() == 2]
+        assert [sorted(map(float, bar.get_xdata())) for bar in bars] == [[min(v), max(v)] for v in values.values()]
+        heights[axes] = [float(bar.get_ydata()[0]) for bar in bars]
+        colours = [to_hex(bar.get_color()) for bar in bars]
+        assert colours == [PALETTE["vanishing"], PALETTE["healthy"], PALETTE["exploding"]]
+    assert list(heights.values()) == [[2.0, 1.0, 0.0]] * 2
