@@ -96,6 +96,15 @@ def _bisect(
     return (low + high) / 2
 
 
+def _until_near(factor: Callable[[float], float], low: float, high: float) -> float:
+    """Stop when the factor is near 1, as one who does not expect NaN would write it."""
+    middle = (low + high) / 2
+    while abs(factor(middle) - 1) > 1e-4 and high - low > 1e-9:
+        low, high = (middle, high) if factor(middle) < 1 else (low, middle)
+        middle = (low + high) / 2
+    return middle
+
+
 CRITICAL_SCALE = Exercise(
     id="3.1-critical_scale",
     points=2,
@@ -117,6 +126,12 @@ CRITICAL_SCALE = Exercise(
             lambda factor, low, high: _bisect(factor, low, high, lambda found: found > 1),
             "Right, except where numbers overflow. There the factor is NaN, every comparison with NaN is False, and "
             "you took that for a small factor. Ask whether it is below 1, and let all else count as large.",
+        ),
+        Mistake(
+            "stopped at NaN",
+            _until_near,
+            "Right, except where numbers overflow. The distance of NaN from 1 is NaN, which is not larger than any "
+            "tolerance, so your loop ended there. Let the width of the interval decide when to stop.",
         ),
         Mistake(
             "crossing of 0",
