@@ -1367,7 +1367,8 @@ def clipped_gradients(threshold: float = 1.0) -> dict[str, list[tuple[Tensor, Te
     return pairs
 
 
-def _cosine(a: Tensor, b: Tensor) -> float:
+def cosine(a: Tensor, b: Tensor) -> float:
+    """Cosine of the angle between two vectors."""
     return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
 
 
@@ -1502,13 +1503,14 @@ def _s33() -> Finding:
             ),
             _all(
                 "cosine between that gradient and the one before",
-                [_cosine(*pair) for pair in by_value],
+                [cosine(*pair) for pair in by_value],
                 "above 0.99, if only its size is limited",
                 lambda v: v > 0.99,
             ),
         ),
         "There are two kinds. By value, each entry has its maximum, and the direction turns. By norm, the whole "
-        "gradient is scaled to the threshold, and the direction is kept; then no step is longer than learning rate × threshold.",
+        "gradient is scaled to the threshold, and the direction is kept. Then no step of plain gradient descent is "
+        "longer than learning rate × threshold.",
         (
             _all(
                 "by norm at 1: norm of the gradient",
@@ -1518,7 +1520,7 @@ def _s33() -> Finding:
             ),
             _all(
                 "cosine between that gradient and the one before",
-                [_cosine(*pair) for pair in by_norm],
+                [cosine(*pair) for pair in by_norm],
                 "1",
                 lambda v: abs(v - 1) < 1e-9,
             ),
