@@ -277,7 +277,7 @@ def _undecided(record: Record, why: str) -> Diagnosis:
 
 
 def _verdict(record: Record, found: _Finding, *more: str) -> Diagnosis:
-    remedies = tuple(_remedies(record, found.kind))
+    remedies = _remedies(record, found.kind)
     return Diagnosis(found.kind, found.layers, (found.evidence, *more), remedies, int(record.step[-1]))
 
 
@@ -296,26 +296,29 @@ _LEAKY = Remedy("activation", "Replace ReLU by one that has a slope below 0 (lea
 _GATES = Remedy("gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "vanishing/why")
 
 
-def _remedies(record: Record, kind: str) -> Iterator[Remedy]:
-    recurrent = np.isfinite(record.time_ratio[0]).any()
-    if kind == "vanishing" and recurrent:
-        yield _GATES
-    elif kind in ("vanishing", "saturated") and "Sigmoid" in record.activation_kinds:
-        yield from (_RELU, _SKIP, _NORMALIZE)
-    elif kind == "vanishing":
-        yield from (_INITIALIZE, _SKIP, _NORMALIZE)
-    elif kind == "exploding" and recurrent:
-        yield from (_GATES, _CLIP)
-    elif kind == "exploding":
-        yield from (_INITIALIZE, _NORMALIZE, _CLIP)
-    elif kind == "overflow":
-        yield from (_INITIALIZE, _NORMALIZE)
-    elif kind == "dying ReLU":
-        yield from (_INITIALIZE, _LEAKY)
-    elif kind == "saturated":
-        yield from (_INITIALIZE, _NORMALIZE)
-    else:
-        yield _another_rate(record, kind)
+# What to do first, second, third. Learning rates are apart: what they need is a number.
+GUIDE: dict[str, tuple[Remedy, ...]] = {
+    "vanishing": (_INITIALIZE, _SKIP, _NORMALIZE),
+    "vanishing, with sigmoid units": (_RELU, _SKIP, _NORMALIZE),
+    "vanishing, through time": (_GATES,),
+    "exploding": (_INITIALIZE, _NORMALIZE, _CLIP),
+    "exploding, through time": (_GATES, _CLIP),
+    "overflow": (_INITIALIZE, _NORMALIZE),
+    "dying ReLU": (_INITIALIZE, _LEAKY),
+    "saturated": (_INITIALIZE, _NORMALIZE),
+    "saturated, with sigmoid units": (_RELU, _SKIP, _NORMALIZE),
+}
+
+
+def _remedies(record: Record, kind: str) -> tuple[Remedy, ...]:
+    if kind.startswith("learning rate"):
+        return (_another_rate(record, kind),)
+    through_time = np.isfinite(record.time_ratio[0]).any()
+    sigmoid = "Sigmoid" in record.activation_kinds
+    for case, holds in ((f"{kind}, through time", through_time), (f"{kind}, with sigmoid units", sigmoid)):
+        if holds and case in GUIDE:
+            return GUIDE[case]
+    return GUIDE[kind]
 
 
 def _another_rate(record: Record, kind: str) -> Remedy:

@@ -1199,3 +1199,352 @@ def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
     figure.legend(loc="outside lower center", ncols=len(rows), handlelength=2.2, columnspacing=1.2)
     figure.set_label(f"Root mean square of the output of {len(layers)} layers, logarithmic. {'; '.join(told)}.")
     return figure
+
+
+@_styled
+def remedies(ratio: Mapping[str, Sequence[float]], accuracy: Mapping[str, Sequence[float]]) -> Figure:
+    """What each remedy does to the gradient at the start, and to the accuracy in the end; one row each.
+
+    Args:
+        ratio: remedy -> first over last layer's gradient norm before training, one value a seed, above 0.
+        accuracy: the same remedies -> test accuracy, one value a seed, 0 to 1.
+    Raises:
+        ValueError: for no remedy, one without a value, or remedies that differ.
+    """
+    if not ratio or list(ratio) != list(accuracy):
+        raise ValueError(f"the same remedies are needed twice, at least one; got {list(ratio)} and {list(accuracy)}")
+    empty = [name for name in ratio if not len(ratio[name]) or not len(accuracy[name])]
+    if empty:
+        raise ValueError(f"every remedy needs at least one value; {empty} has none")
+    figure = Figure(figsize=(7.4, 0.6 + 0.27 * len(ratio)))
+    left, right = figure.subplots(1, 2, sharey=True)
+    rows = np.arange(len(ratio))[::-1]
+    for axes, values in ((left, ratio), (right, accuracy)):
+        for row, name in zip(rows, values, strict=True):
+            kind = regime(float(np.exp(np.mean(np.log(ratio[name])))))
+            spread = np.asarray(values[name], dtype=float)
+            axes.plot([spread.min(), spread.max()], [row, row], color=PALETTE[kind], linewidth=2)
+            axes.plot(np.median(spread), row, color=PALETTE[kind], marker=MARKER[kind], markersize=6)
+    left.set(title="Gradient, first over last layer", xlabel="before training", xscale="log", ylabel="remedy")
+    left.set_yticks(rows, list(ratio))
+    left.axvline(1, color=TEXT, linewidth=1)
+    left.xaxis.set_major_locator(LogLocator(numticks=6))
+    left.xaxis.set_minor_locator(NullLocator())
+    right.set(title="Test accuracy", xlabel="after training", ylabel="", xlim=(0, 1.02))
+    right.set_ylabel(" ")
+    right.axvline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    middle = "; ".join(f"{n}: {np.median(ratio[n]):.1e}, accuracy {np.median(accuracy[n]):.2f}" for n in ratio)
+    figure.set_label(
+        f"{len(ratio)} remedies, first over last gradient before training and test accuracy afterwards, as the median "
+        f"over seeds. {middle}."
+    )
+    return figure
+
+
+# --- recurrence and clipping -----------------------------------------------------------------------------------------
+
+
+def _told_apart(curves: Mapping[str, Sequence[Sequence[float]]], what: str) -> dict[str, np.ndarray]:
+    """Each curve as (seeds, points), or an error: at most as many as there are colours, all of one length."""
+    if not 1 <= len(curves) <= len(PALETTE):
+        raise ValueError(f"between 1 and {len(PALETTE)} {what} can be told apart, got {list(curves)}")
+    arrays = {name: np.asarray(values, dtype=float) for name, values in curves.items()}
+    shapes = {name: values.shape for name, values in arrays.items()}
+    if any(values.ndim != 2 or 0 in values.shape for values in arrays.values()):
+        raise ValueError(f"each of the {what} must have shape (seeds, points), none of them 0; got {shapes}")
+    if len({shape[1] for shape in shapes.values()}) > 1:
+        raise ValueError(f"all {what} need the same number of points, got {shapes}")
+    return arrays
+
+
+def _bands(axes: Axes, x: np.ndarray, curves: Mapping[str, np.ndarray], geometric: bool) -> dict[str, np.ndarray]:
+    """Mean and range over seeds of each curve; returns the means. What cannot be shown is left out of them."""
+    middles = {}
+    for (name, values), kind in zip(curves.items(), ("vanishing", "healthy", "exploding", "neutral"), strict=False):
+        shown = _positive(values) if geometric else np.where(np.isfinite(values), values, np.nan)
+        seeds = np.isfinite(shown).sum(0)
+        total = np.nansum(np.log(shown) if geometric else shown, axis=0) / np.where(seeds > 0, seeds, np.nan)
+        middles[name] = np.exp(total) if geometric else total
+        axes.fill_between(x, np.fmin.reduce(shown), np.fmax.reduce(shown), color=PALETTE[kind], alpha=0.2, linewidth=0)
+        axes.plot(
+            x,
+            middles[name],
+            color=PALETTE[kind],
+            linestyle=DASHES[kind],
+            marker=MARKER[kind],
+            markevery=max(1, len(x) // 10),
+            label=name,
+        )
+    return middles
+
+
+def _decade_axis(axes: Axes, lines: Sequence[np.ndarray], least: float = 10.0) -> None:
+    """A logarithmic axis around what is drawn, at least from 1/least to least."""
+    known = np.concatenate([_positive(np.asarray(line, dtype=float)).ravel() for line in lines])
+    known = known[np.isfinite(known)]
+    axes.set_yscale("log")
+    axes.set_ylim(min(known.min(initial=1.0), 1 / least) / 2, max(known.max(initial=1.0), least) * 2)
+    _few_decades(axes)
+
+
+@_styled
+def through_time(measured: Mapping[str, Sequence[Sequence[float]]], predicted: Sequence[float] | None = None) -> Figure:
+    """Gradient norm at the state after each time step, relative to the last: what comes back through time.
+
+    Args:
+        measured: name of a network, at most 4 -> shape (seeds, time steps), each row divided by its last entry.
+        predicted: shape (time steps,), a line to compare with, if any.
+    Raises:
+        ValueError: for no network, more than 4, arrays of other shapes, or a prediction of another length.
+    """
+    curves = _told_apart(measured, "networks")
+    steps = next(iter(curves.values())).shape[1]
+    if predicted is not None and np.shape(predicted) != (steps,):
+        raise ValueError(f"predicted must have shape ({steps},) as measured has, got {np.shape(predicted)}")
+    figure, axes = _axes("", "time step", "gradient norm / last step's")
+    time = np.arange(1, steps + 1)
+    middles = _bands(axes, time, curves, geometric=True)
+    if predicted is not None:
+        axes.plot(time, _positive(np.asarray(predicted, dtype=float)), color=TEXT, linewidth=1.2, label="predicted")
+    _decade_axis(axes, [*curves.values(), np.asarray(() if predicted is None else predicted)])
+    name = next(iter(middles))
+    axes.set_title(
+        f"The first step gets {_times(middles[name][0])} of the last one's"
+        if len(middles) == 1
+        else "What comes back to the first step"
+    )
+    axes.legend(loc="best")
+    told = "; ".join(f"{name} {middle[0]:.2g}" for name, middle in middles.items())
+    line = "" if predicted is None else f" Predicted: {np.asarray(predicted)[0]:.2g}."
+    figure.set_label(
+        f"Gradient norm at the state after each of {steps} time steps, relative to the last, logarithmic. At the "
+        f"first: {told}.{line}"
+    )
+    return figure
+
+
+@_styled
+def cell_memory(
+    measured: Mapping[str, Sequence[Sequence[float]]], predicted: Sequence[float], horizon: float
+) -> Figure:
+    """What the cell of an LSTM keeps of itself after 0, 1, ... steps, and where that is down to 1/e.
+
+    Args:
+        measured: name of a path, at most 4 -> shape (seeds, steps + 1), 1 in the first column.
+        predicted: shape (steps + 1,), as ``theory.cell_memory`` gives it.
+        horizon: as ``theory.memory_horizon`` gives it, in steps; above 0.
+    Raises:
+        ValueError: for no path, more than 4, arrays of other shapes, or a horizon that is not above 0.
+    """
+    curves = _told_apart(measured, "paths")
+    count = next(iter(curves.values())).shape[1]
+    if np.shape(predicted) != (count,):
+        raise ValueError(f"predicted must have shape ({count},) as measured has, got {np.shape(predicted)}")
+    if not horizon > 0:
+        raise ValueError(f"horizon must be above 0 steps, got {horizon!r}")
+    figure, axes = _axes(f"Memory horizon: {horizon:.3g} steps", "steps back in time", "share of the gradient kept")
+    steps = np.arange(count)
+    middles = _bands(axes, steps, curves, geometric=True)
+    axes.plot(steps, _positive(np.asarray(predicted, dtype=float)), color=TEXT, linewidth=1.2, label="predicted")
+    axes.axhline(math.exp(-1), color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate("1/e", (1, math.exp(-1)), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    if horizon < count - 1:
+        axes.axvline(horizon, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
+    _decade_axis(axes, [*curves.values(), np.asarray(predicted)])
+    axes.legend(loc="lower left")
+    told = "; ".join(f"{name} {middle[-1]:.2g}" for name, middle in middles.items())
+    figure.set_label(
+        f"Share of the gradient that an LSTM's cell keeps over {count - 1} steps, logarithmic. At the end: {told}; "
+        f"predicted {np.asarray(predicted)[-1]:.2g}. It is 1/e after {horizon:.3g} steps, as predicted."
+    )
+    return figure
+
+
+@_styled
+def training_compared(
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    reference: float,
+    title: str,
+    *,
+    quantity: str = "mean squared test error",
+    reference_name: str = "answering the mean",
+    logarithmic: bool = True,
+) -> Figure:
+    """How several networks fare on one task, epoch by epoch, beside an answer that looks at nothing.
+
+    Args:
+        curves: name of a network, at most 4 -> shape (seeds, epochs).
+        reference: what that answer reaches, and ``reference_name`` what it is.
+        title: of the figure.
+        quantity: name of what is drawn.
+        logarithmic: whether the axis is.
+    Raises:
+        ValueError: for no network, more than 4, arrays of other shapes, or a reference that is not finite and at
+            least 0.
+    """
+    known = _told_apart(curves, "networks")
+    reference = theory._require("reference", reference)
+    figure, axes = _axes(title, "epoch", quantity)
+    epochs = np.arange(1, next(iter(known.values())).shape[1] + 1)
+    middles = _bands(axes, epochs, known, geometric=logarithmic)
+    axes.axhline(reference, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate(reference_name, (0.02, reference), xycoords=("axes fraction", "data"), va="bottom")
+    if logarithmic:
+        axes.set_yscale("log")
+        _few_decades(axes)
+    else:
+        axes.set_ylim(0, 1.02)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
+    seeds = {name: len(values) for name, values in known.items()}
+    told = "; ".join(f"{name} {middle[-1]:.2g}, {seeds[name]} seeds" for name, middle in middles.items())
+    figure.set_label(
+        f"{title}. {quantity} over {len(epochs)} epochs; at the end: {told}. {reference_name}: {reference:.3g}."
+    )
+    return figure
+
+
+@_styled
+def surface_walk(
+    w: Sequence[float], b: Sequence[float], loss: Sequence[Sequence[float]], path: Tensor, name: str
+) -> Figure:
+    """A walk over the contours of a loss of two parameters; steps that leave the picture are counted.
+
+    Args:
+        w, b: shapes (n,) and (m,), the grid; they span the picture.
+        loss: shape (n, m), at each point of it.
+        path: shape (steps + 1, 2), positions (w, b).
+        name: of the walk, for the title.
+    Raises:
+        ValueError: for a grid of fewer than 2 points a side, losses of another shape, or a path of another shape.
+    """
+    w, b, loss = (np.asarray(values, dtype=float) for values in (w, b, loss))
+    if w.ndim != 1 or b.ndim != 1 or min(len(w), len(b)) < 2 or loss.shape != (len(w), len(b)):
+        raise ValueError(
+            f"w and b need at least 2 points each and loss the shape of their grid; got {w.shape}, {b.shape} and "
+            f"{loss.shape}"
+        )
+    path = _walk(path)
+    inside = (path[:, 0] >= w[0]) & (path[:, 0] <= w[-1]) & (path[:, 1] >= b[0]) & (path[:, 1] <= b[-1])
+    left, longest = int((~inside).sum()), float(np.linalg.norm(np.diff(path, axis=0), axis=1).max())
+    kind = "healthy" if inside.all() else "exploding"
+    figure, axes = _axes(f"{name}: longest step {longest:.2g}", "weight w", "bias b")
+    levels = np.linspace(loss.min(), loss.max(), 12)[1:-1]
+    axes.contour(w, b, loss.T, levels=levels, colors=PALETTE["neutral"], linewidths=0.7, alpha=0.6)
+    # a step far out of the picture is drawn as long as the picture: the line's direction is what can be seen of it
+    span = np.array([w[-1] - w[0], b[-1] - b[0]])
+    shown = np.clip(path, [w[0], b[0]] - 20 * span, [w[-1], b[-1]] + 20 * span)
+    axes.plot(*shown.T, color=PALETTE[kind], marker=MARKER[kind], linewidth=0.9, markersize=3)
+    axes.plot(*path[0], marker="o", markersize=9, markerfacecolor="none", color=TEXT)
+    axes.annotate("start", path[0], textcoords="offset points", xytext=(8, 4))
+    axes.set(xlim=(w[0], w[-1]), ylim=(b[0], b[-1]))
+    axes.grid(False)
+    out = "no step leaves the picture" if left == 0 else f"{left} of {len(path) - 1} steps end outside of the picture"
+    figure.set_label(
+        f"Walk over the contours of a loss with a cliff, {name}, {len(path) - 1} steps. The longest step is "
+        f"{longest:.3g}; {out}. It ends at weight {path[-1, 0]:.3g}, bias {path[-1, 1]:.3g}."
+    )
+    return figure
+
+
+@_styled
+def clipped_arrows(gradient: Tensor, threshold: float) -> Figure:
+    """A gradient of two entries, clipped by norm and by value at one threshold.
+
+    Args:
+        gradient: shape (2,), not zero.
+        threshold: above 0.
+    Raises:
+        ValueError: for another shape, a gradient of zero, or a threshold that is not above 0 and finite.
+    """
+    threshold = theory._require("threshold", threshold, strict=True)
+    gradient = torch.as_tensor(gradient, dtype=torch.float64)
+    if gradient.shape != (2,) or not 0 < float(gradient.norm()) < math.inf:
+        raise ValueError(f"gradient must be two numbers that are not both 0, got {gradient.tolist()}")
+    ways = {"by value": ("exploding", theory.clip(gradient, value=threshold))}
+    ways["by norm"] = ("healthy", theory.clip(gradient, norm=threshold))
+    turn = math.degrees(torch.atan2(gradient[1], gradient[0]) - torch.atan2(*ways["by value"][1].flip(0)))
+    figure, axes = _axes(f"By value it turns by {abs(turn):.0f}°, by norm by 0°", "gradient of weight 1", "of weight 2")
+    extent = 1.15 * max(threshold, float(gradient.abs().max()))
+    angle = np.linspace(0, 2 * np.pi, 97)
+    axes.plot(threshold * np.cos(angle), threshold * np.sin(angle), color=PALETTE["healthy"], linewidth=1, alpha=0.7)
+    square = threshold * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    axes.plot(*square.T, color=PALETTE["exploding"], linewidth=1, linestyle=(0, (5, 2)), alpha=0.7)
+    arrows = {"gradient": ("neutral", gradient), **ways}
+    for name, (kind, arrow) in arrows.items():
+        end = arrow.tolist()
+        axes.plot([0, end[0]], [0, end[1]], color=PALETTE[kind], linestyle=DASHES[kind], linewidth=2)
+        axes.plot(*end, color=PALETTE[kind], marker=MARKER[kind], markersize=8, linestyle="none", label=name)
+    axes.set(xlim=(-0.15 * extent, extent), ylim=(-0.15 * extent, extent))
+    axes.set_aspect("equal")
+    figure.legend(loc="outside right upper")
+    figure.set_label(
+        f"Gradient ({gradient[0]:.3g}, {gradient[1]:.3g}) with threshold {threshold:.3g}. By norm it becomes "
+        f"({ways['by norm'][1][0]:.3g}, {ways['by norm'][1][1]:.3g}), the same direction; by value "
+        f"({ways['by value'][1][0]:.3g}, {ways['by value'][1][1]:.3g}), turned by {abs(turn):.0f} degrees."
+    )
+    return figure
+
+
+@_styled
+def clipping_threshold(norms: Sequence[float], threshold: float, accuracy: float | None = None) -> Figure:
+    """Recorded gradient norms of a run, and how many of its steps a threshold would shorten.
+
+    Args:
+        norms: of the whole gradient, one a step.
+        threshold: above 0.
+        accuracy: of a run that was clipped so, 0 to 1, if there is one.
+    Raises:
+        ValueError: for no norm, a threshold that is not above 0 and finite, or an accuracy outside 0 to 1.
+    """
+    norms, threshold = np.asarray(norms, dtype=float), theory._require("threshold", threshold, strict=True)
+    if norms.ndim != 1 or len(norms) == 0:
+        raise ValueError(f"at least one norm is needed, one a step, got shape {norms.shape}")
+    if accuracy is not None:
+        _share("accuracy", accuracy)
+    share = float((norms > threshold).mean())
+    title = f"{share:.0%} of the steps are above {threshold:.2g}"
+    figure, axes = _axes(title if accuracy is None else f"{title}: accuracy {accuracy:.2f}", "step", "gradient norm")
+    steps, above = np.arange(1, len(norms) + 1), norms > threshold
+    shown = _positive(norms)
+    for part, kind, name in ((~above, "healthy", "left alone"), (above, "exploding", "shortened")):
+        axes.plot(steps[part], shown[part], color=PALETTE[kind], marker=MARKER[kind], linestyle="none", label=name)
+    axes.axhline(threshold, color=TEXT, linewidth=1.2, linestyle=(0, (5, 2)), label="threshold")
+    axes.set_yscale("log")
+    _few_decades(axes)
+    figure.legend(loc="outside lower center", ncols=3)
+    then = "" if accuracy is None else f" Clipped so, the run reaches an accuracy of {accuracy:.2f}."
+    figure.set_label(
+        f"Gradient norm of {len(norms)} steps, logarithmic, median {np.nanmedian(shown):.3g}. {share:.0%} are above "
+        f"the threshold of {threshold:.3g}.{then}"
+    )
+    return figure
+
+
+@_styled
+def step_sizes(sizes: Mapping[str, Sequence[float]], spike: int) -> Figure:
+    """Size of each step of several optimisers, whose gradient is the same but for one spike.
+
+    Args:
+        sizes: name of an optimiser, at most 4 -> size of each step over the learning rate, one a step.
+        spike: the step with the spike, counted from 0.
+    Raises:
+        ValueError: for no optimiser, more than 4, none or differing numbers of steps, or a spike outside of them.
+    """
+    curves = _told_apart({name: np.atleast_2d(np.asarray(v, dtype=float)) for name, v in sizes.items()}, "optimisers")
+    steps = next(iter(curves.values())).shape[1]
+    if not 0 <= spike < steps:
+        raise ValueError(f"spike must be one of the steps 0 to {steps - 1}, got {spike}")
+    last = {name: float(values[0, -1]) for name, values in curves.items()}
+    figure, axes = _axes("Steps before and after one large gradient", "step", "step / learning rate")
+    _bands(axes, np.arange(steps), curves, geometric=True)
+    axes.axvline(spike, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    _decade_axis(axes, list(curves.values()))
+    axes.legend(loc="lower left")
+    told = "; ".join(
+        f"{name} {values[0, spike]:.3g} at the spike, {last[name]:.2g} at the end" for name, values in curves.items()
+    )
+    figure.set_label(
+        f"Size of {steps} steps over the learning rate, with one spike of the gradient in step {spike}: {told}."
+    )
+    return figure

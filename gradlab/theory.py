@@ -314,3 +314,67 @@ def stability_limit(curvature: float) -> float:
     Source: LeCun et al. 1998, section 5.
     """
     return 2 / _require("curvature", curvature, strict=True)
+
+
+def clip(gradient: Tensor, *, norm: float | None = None, value: float | None = None) -> Tensor:
+    """A gradient after clipping, by its norm or entry by entry.
+
+    Args:
+        gradient: any shape, floating point.
+        norm: the longest Euclidean norm allowed, above 0: the whole gradient is scaled by min(1, norm / its norm).
+        value: the largest size of an entry allowed, above 0: what is larger becomes plus or minus ``value``.
+    Returns:
+        A tensor of the shape of ``gradient``. One that is short enough comes back as it is.
+    Raises:
+        ValueError: unless exactly one bound is given, above 0 and finite.
+        TypeError: for a gradient that is no tensor of floating-point numbers, or a bound that is no number.
+    Source: Pascanu et al. 2013, algorithm 1, for the norm.
+    """
+    if not isinstance(gradient, Tensor) or not gradient.is_floating_point():
+        raise TypeError(f"gradient must be a tensor of floating-point numbers, got {gradient!r}")
+    if (norm is None) == (value is None):
+        raise ValueError(f"exactly one of norm and value must be given, got norm={norm!r} and value={value!r}")
+    if value is not None:
+        bound = _require("value", value, strict=True)
+        return gradient.clamp(-bound, bound)
+    bound, length = _require("norm", norm, strict=True), float(torch.linalg.vector_norm(gradient))
+    return gradient * (bound / length) if length > bound else gradient.clone()
+
+
+def cell_memory(forget_bias: float, steps: int) -> Tensor:
+    """What the cell of an LSTM keeps of itself after 0, 1, ..., ``steps`` steps, along the path from cell to cell.
+
+    Args:
+        forget_bias: b of the forget gate, whose other inputs are taken as 0.
+        steps: at least 0.
+    Returns:
+        float64 tensor of shape (steps + 1,): sigmoid(b)^k, the product of k forget gates.
+    Raises:
+        ValueError: for fewer than 0 steps, or a bias that is not finite.
+        TypeError: for steps that are no integer, or a bias that is no number.
+    Source: Gers et al. 2000, section 3; d c_T / d c_t is the product of the forget gates in between.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        raise TypeError(f"steps must be an integer, got {steps!r}")
+    if steps < 0:
+        raise ValueError(f"steps must be at least 0, got {steps}")
+    bias = torch.tensor(_require("forget_bias", forget_bias, minimum=-math.inf), dtype=torch.float64)
+    return torch.sigmoid(bias) ** torch.arange(steps + 1, dtype=torch.float64)
+
+
+def memory_horizon(forget_bias: float) -> float:
+    """After how many steps the cell of an LSTM keeps 1/e of itself.
+
+    Args:
+        forget_bias: b of the forget gate, whose other inputs are taken as 0.
+    Returns:
+        -1 / log(sigmoid(b)), in steps; about exp(b) for a large b.
+    Raises:
+        ValueError: for a bias that is not finite.
+        TypeError: for a bias that is no number.
+    Source: Tallec & Ollivier 2018, section 2.
+    """
+    # log(sigmoid(b)) = -log(1 + e^-b), written so that neither end of the scale rounds it away
+    bias = _require("forget_bias", forget_bias, minimum=-math.inf)
+    decay = math.log1p(math.exp(-bias)) if bias > 0 else -bias + math.log1p(math.exp(bias))
+    return 1 / decay if decay > 0 else math.inf

@@ -171,6 +171,10 @@ ORDINARY = {
         lambda: plots.gradient_size(walk(-1.2, start=5.0)[:, 0], 2.0, 1.1),
         ("12 steps", "from 10 to 89.2", "diverges", "2.2"),
     ),
+    "remedies": (
+        lambda: plots.remedies({"none": [1e-9, 1e-8, 1e-7], "he": [1.0, 2.0]}, {"none": [0.1], "he": [0.9, 0.95]}),
+        ("2 remedies", "none: 1.0e-08, accuracy 0.10", "he: 1.5e+00"),
+    ),
     "signal_by_step": (
         lambda: plots.signal_by_step(breaking(), rows=[0, 1]),
         ("4 layers", "step 1: largest 4", "step 2: largest 5", "inf in layer 2", "NaN from layer 3 on"),
@@ -192,6 +196,41 @@ ORDINARY |= {
     "dashboard": (
         lambda: plots.dashboard(run()),
         ("7 panels", "6 recorded steps", "3 layers", "Loss", "Histograms", "1e-3", "Weight norm", "saturated", "dead"),
+    ),
+}
+
+CURVES = {"RNN": [[1e-8, 1e-4, 1.0], [1e-6, 1e-4, 1.0]], "LSTM": [[0.5, 0.7, 1.0]]}
+
+ORDINARY |= {
+    "through_time": (
+        lambda: plots.through_time(CURVES, [1e-9, 1e-5, 1.0]),
+        ("3 time steps", "RNN 1e-07", "LSTM 0.5", "Predicted: 1e-09"),
+    ),
+    "cell_memory": (
+        lambda: plots.cell_memory({"along the cell": [[1.0, 0.5, 0.25]]}, [1.0, 0.5, 0.25], 1.4427),
+        ("2 steps", "along the cell 0.25", "predicted 0.25", "1.44 steps"),
+    ),
+    "training_compared": (
+        lambda: plots.training_compared({"RNN": [[0.2, 0.1], [0.2, 0.4]], "GRU": [[0.1, 0.01]]}, 0.1667, "Adding"),
+        ("Adding", "2 epochs", "RNN 0.2, 2 seeds", "GRU 0.01, 1 seeds", "0.167"),
+    ),
+    "surface_walk": (
+        lambda: plots.surface_walk(
+            [0, 1, 2], [0, 1], [[0, 1], [1, 2], [2, 3]], torch.tensor([[1.0, 0.5], [1.0, 0.8], [5.0, 0.8]]), "a walk"
+        ),
+        ("a walk", "2 steps", "longest step is 4", "1 of 2 steps end outside", "weight 5, bias 0.8"),
+    ),
+    "clipped_arrows": (
+        lambda: plots.clipped_arrows(torch.tensor([4.0, 3.0]), 2.0),
+        ("(4, 3)", "threshold 2", "(1.6, 1.2)", "(2, 2)", "turned by 8 degrees"),
+    ),
+    "clipping_threshold": (
+        lambda: plots.clipping_threshold([1.0, 2.0, 3.0, 10.0], 2.5, 0.8),
+        ("4 steps", "median 2.5", "50%", "threshold of 2.5", "0.80"),
+    ),
+    "step_sizes": (
+        lambda: plots.step_sizes({"SGD": [1.0, 50.0, 1.0], "Adam": [1.0, 0.9, 0.3]}, 1),
+        ("3 steps", "step 1", "SGD 50 at the spike, 1 at the end", "Adam 0.9 at the spike, 0.3 at the end"),
     ),
 }
 
@@ -271,6 +310,16 @@ UNUSUAL = {
     "gradient that is zero": lambda: plots.gradient_size(walk(0.0)[:, 0], 1.0, 1.0),
     "outputs not watched": lambda: plots.signal_by_step(record([[1.0, 1.0]]), rows=[0]),
     "steps all lost": lambda: plots.signal_by_step(breaking(), rows=[1, -1]),
+    "states that get nothing": lambda: plots.through_time({"RNN": [[0.0, NAN, 1.0], [INF, NAN, 1.0]]}),
+    "memory of nothing": lambda: plots.cell_memory({"c": [[1.0, 0.0]]}, [1.0, 0.0], 1e-3),
+    "memory for ever": lambda: plots.cell_memory({"c": [[1.0, 1.0]]}, [1.0, 1.0], INF),
+    "trainings that are lost": lambda: plots.training_compared({"a": [[NAN, INF]]}, 0.0, "lost"),
+    "shares that are compared": lambda: plots.training_compared({"a": [[0.0, 1.0]]}, 0.1, "t", logarithmic=False),
+    "walk off the surface": lambda: plots.surface_walk([0, 1], [0, 1], np.eye(2), walk(-1e6), "far"),
+    "walk on flat land": lambda: plots.surface_walk([0, 1], [0, 1], np.zeros((2, 2)), walk(0.5), "flat"),
+    "gradient left alone": lambda: plots.clipped_arrows(torch.tensor([0.0, 1.0]), 5.0),
+    "norms of nothing": lambda: plots.clipping_threshold([0.0, NAN, INF], 1.0),
+    "steps of nothing": lambda: plots.step_sizes({"SGD": [0.0]}, 0),
     "walk that is lost": lambda: plots.loss_along_gradient([0.0, 1.0], {"exploding": [2.0, NAN]}),
 }
 
@@ -824,3 +873,47 @@ def test_the_dashboard_shows_the_layers_before_they_were_lost_and_says_where_it_
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert "First layer over last: 1.0e-02, step 4" in titles
     assert "Inf or NaN first seen at step 5, in the output of layer2" in figure.get_label()
+
+
+def test_each_remedy_is_a_row_in_the_colour_of_its_gradient():
+    ratio = {"nothing": [1e-9, 1e-7], "batch norm": [50.0, 0.02, 1.0], "wild": [1e4]}
+    accuracy = {"nothing": [0.1, 0.12], "batch norm": [0.8, 0.9, 0.7], "wild": [0.3]}
+    figure = plots.remedies(ratio, accuracy)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == list(ratio), "the first remedy is on top"
+    heights = {}
+    for axes, values in zip(figure.axes, (ratio, accuracy), strict=True):
+        bars = [a for a in axes.get_lines() if len(a.get_xdata()) == 2 and a.get_linewidth() == 2]
+        assert [sorted(map(float, bar.get_xdata())) for bar in bars] == [[min(v), max(v)] for v in values.values()]
+        heights[axes] = [float(bar.get_ydata()[0]) for bar in bars]
+        colours = [to_hex(bar.get_color()) for bar in bars]
+        assert colours == [PALETTE["vanishing"], PALETTE["healthy"], PALETTE["exploding"]]
+    assert list(heights.values()) == [[2.0, 1.0, 0.0]] * 2
+
+
+def test_curves_are_averaged_in_the_logarithm_and_keep_their_range():
+    figure = plots.through_time(CURVES, [1e-9, 1e-5, 1.0])
+    x, y = line(figure, "RNN")
+    assert x.tolist() == [1, 2, 3] and np.allclose(y, [1e-7, 1e-4, 1.0])
+    assert np.allclose(line(figure, "predicted")[1], [1e-9, 1e-5, 1.0])
+    extent = figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).get_points()[:, 1]
+    assert np.allclose(extent, [1e-8, 1.0])
+
+
+def test_a_threshold_marks_just_the_steps_above_it():
+    figure = plots.clipping_threshold([1.0, 2.0, 3.0, 10.0], 2.0)
+    assert line(figure, "shortened")[0].tolist() == [3, 4] and line(figure, "left alone")[0].tolist() == [1, 2]
+    assert level(figure, 2.0)
+
+
+def test_arrows_end_where_clipping_on_paper_ends():
+    figure = plots.clipped_arrows(torch.tensor([4.0, 3.0]), 2.0)
+    for name, end in (("gradient", (4, 3)), ("by norm", (1.6, 1.2)), ("by value", (2, 2))):
+        assert np.allclose(np.ravel(line(figure, name)), end), name
+
+
+def test_a_walk_on_a_surface_is_drawn_where_it_went_while_it_is_in_the_picture():
+    path = torch.tensor([[0.1, 0.2], [0.5, 0.5], [1e9, 0.5]], dtype=torch.float64)
+    figure = plots.surface_walk([0, 1], [0, 1], np.eye(2), path, "far")
+    drawn_path = next(a for a in figure.axes[0].get_lines() if len(a.get_xdata()) == 3).get_xydata()
+    assert np.allclose(drawn_path[:2], path[:2]) and drawn_path[2, 0] > 10
+    assert "longest step 1e+09" in figure.axes[0].get_title(loc="left")

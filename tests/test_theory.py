@@ -296,3 +296,37 @@ def test_float32_overflows_within_a_layer_of_the_prediction(activation, weight_s
 )
 def test_a_bounded_or_shrinking_signal_never_overflows(activation, weight_std):
     assert theory.overflow_depth(activation, weight_std) == math.inf
+
+
+# --- clipping and memory ---
+
+
+@pytest.mark.parametrize("bound", [0.1, 1.0, 1e3])
+def test_clipping_is_what_torch_does_to_a_gradient(bound):
+    gradient = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+    for how, clip in (("norm", torch.nn.utils.clip_grad_norm_), ("value", torch.nn.utils.clip_grad_value_)):
+        parameter = torch.nn.Parameter(torch.zeros_like(gradient))
+        parameter.grad = gradient.clone()
+        clip([parameter], bound)
+        assert torch.allclose(theory.clip(gradient, **{how: bound}), parameter.grad, rtol=1e-5), how
+    kept = theory.clip(gradient, norm=1e4)
+    assert torch.equal(kept, gradient) and kept is not gradient, "a short gradient comes back as it is, as a copy"
+
+
+def test_a_gradient_of_zero_stays_zero():
+    assert torch.equal(theory.clip(torch.zeros(3), norm=1.0), torch.zeros(3))
+
+
+@pytest.mark.parametrize("bias", [-800.0, -2.0, 0.0, 3.0, 30.0])
+def test_after_the_horizon_one_over_e_of_the_cell_is_left(bias):
+    horizon = theory.memory_horizon(bias)
+    log_gate = torch.nn.functional.logsigmoid(torch.tensor(bias, dtype=torch.float64)).item()
+    assert horizon * log_gate == pytest.approx(-1, rel=1e-9)
+    if bias >= 3:
+        assert horizon == pytest.approx(math.exp(bias), rel=0.05), "about e^b, as the page says"
+
+
+def test_the_cell_keeps_a_product_of_equal_gates():
+    kept = theory.cell_memory(2.0, 3).tolist()
+    gate = 1 / (1 + math.exp(-2))
+    assert kept == pytest.approx([1, gate, gate * gate, gate * gate * gate])
