@@ -284,16 +284,16 @@ def _verdict(record: Record, found: _Finding, *more: str) -> Diagnosis:
 _INITIALIZE = Remedy(
     "initialization",
     "Start from weights of the critical scale: He for ReLU, Xavier for tanh, biases 0.",
-    "exploding/why",
+    "remedies/choosing",
 )
-_NORMALIZE = Remedy("normalization", "Normalise inside each block (batch or layer norm).", "vanishing/why")
-_SKIP = Remedy("skip connections", "Add skip connections, the branch scaled by 1/sqrt(depth).", "vanishing/why")
+_NORMALIZE = Remedy("normalization", "Normalise inside each block (batch or layer norm).", "remedies/choosing")
+_SKIP = Remedy("skip connections", "Add skip connections, the branch scaled by 1/sqrt(depth).", "remedies/choosing")
 _CLIP = Remedy(
-    "clipping", "Clip the gradient by its norm, at a value that most recorded steps stay below.", "exploding/what"
+    "clipping", "Clip the gradient by its norm, at a value that most recorded steps stay below.", "remedies/clipping"
 )
-_RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "vanishing/why")
-_LEAKY = Remedy("activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "vanishing/why")
-_GATES = Remedy("gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "vanishing/why")
+_RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "remedies/choosing")
+_LEAKY = Remedy("activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "remedies/choosing")
+_GATES = Remedy("gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "remedies/gated-recurrence")
 
 
 # What to do first, second, third. Learning rates are apart: what they need is a number.
