@@ -293,7 +293,9 @@ _CLIP = Remedy(
 )
 _RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "remedies/choosing")
 _LEAKY = Remedy("activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "remedies/choosing")
-_GATES = Remedy("gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "remedies/gated-recurrence")
+_GATES = Remedy(
+    "gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "remedies/gated-recurrence"
+)
 
 
 # What to do first, second, third. Learning rates are apart: what they need is a number.
