@@ -1236,8 +1236,9 @@ def _decade_axis(axes: Axes, lines: Sequence[np.ndarray], *always: float) -> Non
     """A logarithmic axis around what is drawn and these values, as far as it can show them."""
     known = np.concatenate([_positive(np.asarray(line, dtype=float)).ravel() for line in (*lines, always)])
     known = known[np.isfinite(known)]
-    axes.set_yscale("log")
+    # the limits first: a logarithmic axis warns if it has to find them among values that it cannot show
     axes.set_ylim(*((known.min() / 2, known.max() * 2) if len(known) else (0.1, 10)))
+    axes.set_yscale("log")
     _few_decades(axes)
 
 
