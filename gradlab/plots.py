@@ -1278,12 +1278,13 @@ def _bands(axes: Axes, x: np.ndarray, curves: Mapping[str, np.ndarray], geometri
     return middles
 
 
-def _decade_axis(axes: Axes, lines: Sequence[np.ndarray], least: float = 10.0) -> None:
-    """A logarithmic axis around what is drawn, at least from 1/least to least."""
-    known = np.concatenate([_positive(np.asarray(line, dtype=float)).ravel() for line in lines])
+def _decade_axis(axes: Axes, lines: Sequence[np.ndarray], *always: float) -> None:
+    """A logarithmic axis around what is drawn and these values, as far as it can show them."""
+    known = np.concatenate([_positive(np.asarray(line, dtype=float)).ravel() for line in (*lines, always)])
     known = known[np.isfinite(known)]
+    # the limits first: a logarithmic axis warns if it has to find them among values that it cannot show
+    axes.set_ylim(*((known.min() / 2, known.max() * 2) if len(known) else (0.1, 10)))
     axes.set_yscale("log")
-    axes.set_ylim(min(known.min(initial=1.0), 1 / least) / 2, max(known.max(initial=1.0), least) * 2)
     _few_decades(axes)
 
 
@@ -1306,7 +1307,7 @@ def through_time(measured: Mapping[str, Sequence[Sequence[float]]], predicted: S
     middles = _bands(axes, time, curves, geometric=True)
     if predicted is not None:
         axes.plot(time, _positive(np.asarray(predicted, dtype=float)), color=TEXT, linewidth=1.2, label="predicted")
-    _decade_axis(axes, [*curves.values(), np.asarray(() if predicted is None else predicted)])
+    _decade_axis(axes, [*curves.values(), () if predicted is None else predicted], 0.1, 10)
     name = next(iter(middles))
     axes.set_title(
         f"The first step gets {_times(middles[name][0])} of the last one's"
@@ -1350,7 +1351,7 @@ def cell_memory(
     axes.annotate("1/e", (1, math.exp(-1)), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     if horizon < count - 1:
         axes.axvline(horizon, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
-    _decade_axis(axes, [*curves.values(), np.asarray(predicted)])
+    _decade_axis(axes, [*curves.values(), predicted], 0.1, 10)
     axes.legend(loc="lower left")
     told = "; ".join(f"{name} {middle[-1]:.2g}" for name, middle in middles.items())
     figure.set_label(
@@ -1390,8 +1391,7 @@ def training_compared(
     axes.axhline(reference, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     axes.annotate(reference_name, (0.02, reference), xycoords=("axes fraction", "data"), va="bottom")
     if logarithmic:
-        axes.set_yscale("log")
-        _few_decades(axes)
+        _decade_axis(axes, list(known.values()), reference)
     else:
         axes.set_ylim(0, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -1429,8 +1429,9 @@ def surface_walk(
     left, longest = int((~inside).sum()), float(np.linalg.norm(np.diff(path, axis=0), axis=1).max())
     kind = "healthy" if inside.all() else "exploding"
     figure, axes = _axes(f"{name}: longest step {longest:.2g}", "weight w", "bias b")
-    levels = np.linspace(loss.min(), loss.max(), 12)[1:-1]
-    axes.contour(w, b, loss.T, levels=levels, colors=PALETTE["neutral"], linewidths=0.7, alpha=0.6)
+    if loss.max() > loss.min():  # a plain has no contours
+        levels = np.linspace(loss.min(), loss.max(), 12)[1:-1]
+        axes.contour(w, b, loss.T, levels=levels, colors=PALETTE["neutral"], linewidths=0.7, alpha=0.6)
     # a step far out of the picture is drawn as long as the picture: the line's direction is what can be seen of it
     span = np.array([w[-1] - w[0], b[-1] - b[0]])
     shown = np.clip(path, [w[0], b[0]] - 20 * span, [w[-1], b[-1]] + 20 * span)
@@ -1510,12 +1511,11 @@ def clipping_threshold(norms: Sequence[float], threshold: float, accuracy: float
     for part, kind, name in ((~above, "healthy", "left alone"), (above, "exploding", "shortened")):
         axes.plot(steps[part], shown[part], color=PALETTE[kind], marker=MARKER[kind], linestyle="none", label=name)
     axes.axhline(threshold, color=TEXT, linewidth=1.2, linestyle=(0, (5, 2)), label="threshold")
-    axes.set_yscale("log")
-    _few_decades(axes)
+    _decade_axis(axes, [norms], threshold)
     figure.legend(loc="outside lower center", ncols=3)
     then = "" if accuracy is None else f" Clipped so, the run reaches an accuracy of {accuracy:.2f}."
     figure.set_label(
-        f"Gradient norm of {len(norms)} steps, logarithmic, median {np.nanmedian(shown):.3g}. {share:.0%} are above "
+        f"Gradient norm of {len(norms)} steps, logarithmic, median {np.median(norms):.3g}. {share:.0%} are above "
         f"the threshold of {threshold:.3g}.{then}"
     )
     return figure
@@ -1539,7 +1539,7 @@ def step_sizes(sizes: Mapping[str, Sequence[float]], spike: int) -> Figure:
     figure, axes = _axes("Steps before and after one large gradient", "step", "step / learning rate")
     _bands(axes, np.arange(steps), curves, geometric=True)
     axes.axvline(spike, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    _decade_axis(axes, list(curves.values()))
+    _decade_axis(axes, list(curves.values()), 0.1, 10)
     axes.legend(loc="lower left")
     told = "; ".join(
         f"{name} {values[0, spike]:.3g} at the spike, {last[name]:.2g} at the end" for name, values in curves.items()
