@@ -287,7 +287,15 @@ class Recorder:
         self._pending.loss.append(float(loss.detach()) if isinstance(loss, Tensor) else float(loss))
 
     def capture(self) -> None:
-        """Count one step that has no optimiser, and record the gradients as they stand; its update is NaN."""
+        """Count one step that has no optimiser, and record the gradients as they stand; its update is NaN.
+
+        Raises:
+            ValueError: if no parameter has a gradient.
+        """
+        if all(p.grad is None for group in self._parameters for p in group):
+            raise ValueError(
+                f"no parameter of {type(self.model).__name__} has a gradient: call loss.backward() before capture()"
+            )
         due = self._due()
         self._step += 1
         if due:

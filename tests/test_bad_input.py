@@ -58,7 +58,10 @@ def fit(*, model=None, held=None, optimizer=None, epochs=1, **kwargs):
 
 
 def record(steps: int = 2):
-    recorder = Recorder(network())
+    model = network()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    recorder = Recorder(model)
     with recorder:
         for _ in range(steps):
             recorder.capture()

@@ -670,3 +670,9 @@ def test_accumulated_passes_are_no_time_steps():
     first, last = (model.seen[t].grad.double().norm() for t in (0, -1))  # of the second pass alone
     assert recorder.record.time_ratio[0, 0] == pytest.approx(float(first / last), rel=1e-6)
     assert math.isnan(recorder.record.time_ratio[0, 1]), "a layer called once in each pass has no time"
+
+
+def test_capturing_without_a_gradient_says_what_to_do():
+    with Recorder(network()) as recorder, pytest.raises(ValueError, match=r"Sequential.*loss\.backward\(\) before"):
+        recorder.capture()
+    assert len(recorder.record.step) == 0
