@@ -457,6 +457,8 @@ def _number(
 
 def _watched(model: nn.Module) -> list[float]:
     gradients = [p.grad.double() for p in model.parameters() if p.grad is not None]
+    if not gradients:  # a recorder refuses a model on which backward was never called
+        return [0.0, 0]
     with Recorder(model, activations=False) as recorder:
         recorder.capture()
     found = recorder.record.first_nonfinite
