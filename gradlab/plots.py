@@ -1388,8 +1388,9 @@ def training_compared(
     figure, axes = _axes(title, "epoch", quantity)
     epochs = np.arange(1, next(iter(known.values())).shape[1] + 1)
     middles = _bands(axes, epochs, known, geometric=logarithmic)
-    axes.axhline(reference, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate(reference_name, (0.02, reference), xycoords=("axes fraction", "data"), va="bottom")
+    if reference > 0 or not logarithmic:
+        axes.axhline(reference, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+        axes.annotate(reference_name, (0.02, reference), xycoords=("axes fraction", "data"), va="bottom")
     if logarithmic:
         _decade_axis(axes, list(known.values()), reference)
     else:
