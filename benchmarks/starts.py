@@ -33,6 +33,8 @@ SCALES, DEPTHS = (0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0), (4, 6, 9, 13, 19, 28, 42, 
 HE_DEPTHS, HE_STARTS = (10, 30), ("he", "xavier")
 # Saxe et al. 2014, Pennington et al. 2017: the same weight scale, with and without isometry.
 ISOMETRY_DEPTHS, ISOMETRY_STARTS = (20, 100), ("lecun", "orthogonal")
+# Each activation at its own critical weight scale.
+ACTIVATIONS = ("relu", "leaky_relu", "gelu", "silu", "tanh", "sigmoid")
 
 _kept = Memory(ROOT / "_build" / "benchmarks", verbose=0)
 
@@ -59,7 +61,7 @@ def main() -> int:
     torch.set_num_threads(1)
     seeds = SEEDS[:2] if quick else SEEDS
     momentum, adam = {"lr": 0.005, "momentum": 0.9}, {"lr": 1e-3}
-    trained, he, isometry = {}, {}, {}
+    trained, he, isometry, critical, longer = {}, {}, {}, {}, {}
     with tqdm(desc="starts", unit="network", disable=None) as bar:
 
         def each(depth: int, activation: str, init: str | float, optimizer: str, settings: dict, epochs: int) -> list:
@@ -75,6 +77,16 @@ def main() -> int:
         for depth in ISOMETRY_DEPTHS[:1] if quick else ISOMETRY_DEPTHS:
             runs = {start: each(depth, "tanh", start, "SGD", momentum, 10) for start in ISOMETRY_STARTS}
             isometry[str(depth)] = {start: rounded([test for _, test in found]) for start, found in runs.items()}
+        if not quick:
+            for start in ("pytorch", "xavier", "he"):  # more time: three times the rate, 10 epochs
+                longer[start] = rounded([test for _, test in each(20, "relu", start, "Adam", {"lr": 3e-3}, 10)])
+        for activation in ACTIVATIONS[:1] if quick else ACTIVATIONS:
+            scale = round(theory.critical_weight_std(activation), 4)
+            runs = {
+                name: [test for _, test in each(20, activation, init, "Adam", adam, 6)]
+                for name, init in (("critical", scale), ("pytorch", "pytorch"))
+            }
+            critical[activation] = {"scale": scale} | {name: rounded(found) for name, found in runs.items()}
         for scale in SCALES:
             runs = {depth: each(depth, "tanh", scale, "Adam", adam, 6) for depth in DEPTHS[: 1 if quick else None]}
             length = theory.correlation_length("tanh", scale)
@@ -89,6 +101,11 @@ def main() -> int:
             for start, found in runs.items():
                 last = np.array(found)[:, -1]
                 print(f"{name}, {depth} layers, {start}: {np.median(last):.2f} ({last.min():.2f} to {last.max():.2f})")
+    for activation, kept in critical.items():
+        for start in ("critical", "pytorch"):
+            last = np.array(kept[start])[:, -1]
+            at = f"{activation}, 20 layers, {start} start"
+            print(f"{at}: {np.median(last):.2f} ({last.min():.2f} to {last.max():.2f})")
     if not quick:
         KEPT.write_text(
             json.dumps(
@@ -100,6 +117,8 @@ def main() -> int:
                     "tanh": trained,
                     "relu": he,
                     "isometry": isometry,
+                    "activations": critical,
+                    "longer": longer,
                 }
             )
             + "\n"

@@ -2271,6 +2271,25 @@ def born_dead(depth: int, width: int, networks: int = 1000) -> float:
     return dead / networks
 
 
+def trained_depths(kept: dict, share: float = 0.5) -> dict[str, float]:
+    """Per weight scale, the depth at which the median training accuracy falls below ``share``; inf if it never does.
+
+    ``kept`` is what ``benchmarks/starts.py`` keeps. Between two depths the line is straight in the logarithm of depth.
+    """
+    found = {}
+    for scale, runs in kept["tanh"].items():
+        depths = [int(depth) for depth in runs["accuracy"]]
+        middle = [float(np.median(shares)) for shares in runs["accuracy"].values()]
+        found[scale] = math.inf
+        for (d0, a0), (d1, a1) in zip(
+            zip(depths, middle, strict=True), zip(depths[1:], middle[1:], strict=True), strict=False
+        ):
+            if a0 >= share > a1:
+                found[scale] = math.exp(math.log(d0) + (a0 - share) / (a0 - a1) * math.log(d1 / d0))
+                break
+    return found
+
+
 TWENTY_RELU = ("pytorch", "xavier", "he")
 
 
