@@ -1549,3 +1549,127 @@ def step_sizes(sizes: Mapping[str, Sequence[float]], spike: int) -> Figure:
         f"Size of {steps} steps over the learning rate, with one spike of the gradient in step {spike}: {told}."
     )
     return figure
+
+
+@_styled
+def there_and_back(signal: Sequence[Sequence[float]], gradient: Sequence[Sequence[float]], name: str) -> Figure:
+    """The signal on its way forward and the gradient on its way back, layer by layer.
+
+    Args:
+        signal: shape (seeds, layers), each row divided by its first entry.
+        gradient: shape (seeds, layers), each row divided by its last entry.
+        name: of the network, for the title.
+    Raises:
+        ValueError: for arrays of other or of different shapes.
+    """
+    curves = _told_apart({"gradient, going back": gradient, "signal, going forward": signal}, "directions")
+    count = next(iter(curves.values())).shape[1]
+    figure, axes = _axes("", "layer", "size, relative to where it starts")
+    middles = _bands(axes, np.arange(1, count + 1), curves, geometric=True)
+    back, forward = middles["gradient, going back"][0], middles["signal, going forward"][-1]
+    axes.set_title(f"{name}: signal {_power(forward)}, gradient {_power(back)}")
+    _decade_axis(axes, list(curves.values()))
+    axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="best")
+    figure.set_label(
+        f"{name}. Size of the signal at each of {_layers(count)}, relative to the first, and of the gradient, relative "
+        f"to the last; logarithmic, mean and range over {len(curves['gradient, going back'])} networks. The signal "
+        f"ends at {forward:.2g}, the gradient at {back:.2g}."
+    )
+    return figure
+
+
+def _power(ratio: float) -> str:
+    """A factor for a title: ×1.3, or ×1e-09 where it is far from 1."""
+    return f"×{ratio:.2g}" if 1e-2 < ratio < 1e2 else f"×{ratio:.0e}"
+
+
+@_styled
+def singular_values(values: Mapping[str, Sequence[Sequence[float]]], name: str, least: float = 1e-6) -> Figure:
+    """Singular values of a network's Jacobian, from the largest to the smallest, relative to their root mean square.
+
+    Args:
+        values: name of a start, at most 4 -> shape (seeds, singular values), each row falling.
+        name: of the network, for the title.
+        least: the bottom of the axis, above 0; what is smaller lies below the figure.
+    Raises:
+        ValueError: for no start, more than 4, arrays of other shapes, all of them 0, or a bottom that is not above 0.
+    """
+    curves = _told_apart(values, "starts")
+    theory._require("least", least, strict=True)
+    if any((rows.max(1) <= 0).any() or not np.isfinite(rows).all() for rows in curves.values()):
+        raise ValueError("singular values must be finite and at least one of each network above 0")
+    curves = {start: rows / np.sqrt((rows**2).mean(1, keepdims=True)) for start, rows in curves.items()}
+    count = next(iter(curves.values())).shape[1]
+    figure, axes = _axes(name, "singular value, by rank", "size over root mean square")
+    # a kind of value that is 0 up to rounding has no place on a logarithmic axis, and its range would fill the figure
+    shown = {start: np.where(rows < least / 100, np.nan, rows) for start, rows in curves.items()}
+    _bands(axes, np.arange(1, count + 1), shown, geometric=True)
+    axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.set_yscale("log")
+    axes.set_ylim(least, 30)
+    _few_decades(axes)
+    axes.legend(loc="lower left")
+    told = "; ".join(
+        f"{start}: largest {rows[:, 0].mean():.3g}, {(rows > 0.1).sum(1).mean():.0f} of {count} above 0.1"
+        for start, rows in curves.items()
+    )
+    figure.set_label(
+        f"{name}. Singular values of the Jacobian from input to last layer, by rank, relative to their root mean "
+        f"square, logarithmic. {told}."
+    )
+    return figure
+
+
+@_styled
+def against(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[Sequence[float]]],
+    title: str,
+    axes_names: tuple[str, str],
+    *,
+    logarithmic_x: bool = False,
+    marks: Mapping[str, float] | None = None,
+) -> Figure:
+    """Shares between 0 and 1 against a setting, with their range over seeds.
+
+    Args:
+        x: values of the setting, rising.
+        curves: name, at most 4 -> shape (seeds, settings), from 0 to 1.
+        title: of the figure, its finding.
+        axes_names: what the setting is, and what the shares are of.
+        logarithmic_x: whether the axis of the setting is.
+        marks: name -> a value of the setting to draw a dashed line at.
+    Raises:
+        ValueError: for no curve, more than 4, arrays of other shapes, or settings that do not rise.
+    """
+    known = _told_apart(curves, "curves")
+    x = np.asarray(x, dtype=float)
+    points = next(iter(known.values())).shape[1]
+    if x.shape != (points,) or not (np.diff(x) > 0).all():
+        raise ValueError(f"x must be {points} rising numbers, one a point of the curves, got {x.tolist()}")
+    figure, axes = _axes(title, *axes_names)
+    middles = _bands(axes, x, known, geometric=False)
+    for mark, place in (marks or {}).items():
+        axes.axvline(place, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
+        axes.annotate(
+            mark,
+            (place, 1.0),
+            ha="left",
+            va="bottom",
+            xycoords=("data", "axes fraction"),
+            xytext=(2, -9),
+            textcoords="offset points",
+        )
+    if logarithmic_x:
+        axes.set_xscale("log")
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(-0.02, 1.05)
+    axes.legend(loc="best")
+    told = "; ".join(
+        f"{name} from {middle[0]:.2f} at {x[0]:g} to {middle[-1]:.2f} at {x[-1]:g}" for name, middle in middles.items()
+    )
+    figure.set_label(f"{title}. {axes_names[1]} against {axes_names[0]}: {told}. Bands are the range over seeds.")
+    return figure

@@ -20,12 +20,27 @@ def _sigmoid_slope(z: Tensor) -> Tensor:
     return s * (1 - s)
 
 
-# name -> (the function, its derivative in closed form). The derivative of ReLU at 0 is 0 by convention, as in torch.
+def _silu_slope(z: Tensor) -> Tensor:
+    s = torch.sigmoid(z)
+    return s * (1 + z * (1 - s))
+
+
+def _gelu_slope(z: Tensor) -> Tensor:
+    return torch.special.ndtr(z) + z * torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+
+LEAK = 0.01  # slope of leaky ReLU below 0, as torch has it
+
+# name -> (the function, its derivative in closed form). The derivative of ReLU at 0 is 0 by convention, as in torch;
+# that of leaky ReLU there is the leak.
 _CLOSED_FORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
     "linear": (lambda z: z, torch.ones_like),
     "relu": (torch.relu, lambda z: (z > 0).to(z.dtype)),
     "tanh": (torch.tanh, lambda z: 1 - torch.tanh(z) ** 2),
     "sigmoid": (torch.sigmoid, _sigmoid_slope),
+    "leaky_relu": (lambda z: torch.where(z > 0, z, LEAK * z), lambda z: torch.where(z > 0, 1.0, LEAK).to(z.dtype)),
+    "gelu": (lambda z: z * torch.special.ndtr(z), _gelu_slope),
+    "silu": (lambda z: z * torch.sigmoid(z), _silu_slope),
 }
 
 ACTIVATIONS = tuple(_CLOSED_FORMS)
@@ -81,15 +96,15 @@ def slope(activation: Activation, z: Tensor) -> Tensor:
         return torch.autograd.grad(_elementwise(phi, z).sum(), z)[0]
 
 
-def _quadrature() -> tuple[Tensor, Tensor]:
+def _quadrature(panels: int = 25, order: int = 24) -> tuple[Tensor, Tensor]:
     """Nodes and weights of E[f(z)], z ~ N(0, 1).
 
     Gauss-Legendre on panels that shrink geometrically towards 0: a kink at 0 falls on a panel's edge, and a
     transition as narrow as 1e-6 (a sigmoid of a very wide Gaussian) is still resolved. Gauss-Hermite does neither.
     """
-    edges = 12.0 * 2.0 ** torch.arange(-24, 1, dtype=torch.float64)
+    edges = 12.0 * 2.0 ** torch.arange(1 - panels, 1, dtype=torch.float64)
     lower = torch.cat([torch.zeros(1, dtype=torch.float64), edges[:-1]])
-    x, w = (torch.from_numpy(a) for a in leggauss(24))
+    x, w = (torch.from_numpy(a) for a in leggauss(order))
     half = ((edges - lower) / 2)[:, None]
     nodes = (((edges + lower) / 2)[:, None] + half * x).flatten()
     weights = (half * w).flatten() * torch.exp(-(nodes**2) / 2) / math.sqrt(2 * math.pi)
@@ -97,6 +112,7 @@ def _quadrature() -> tuple[Tensor, Tensor]:
 
 
 _NODES, _WEIGHTS = _quadrature()
+_COARSE_NODES, _COARSE_WEIGHTS = _quadrature(panels=9, order=10)  # for double integrals, where the grid is their square
 
 
 def _require(name: str, value: float, minimum: float = 0.0, strict: bool = False) -> float:
@@ -263,6 +279,90 @@ def critical_weight_std(activation: Activation, *, bias_std: float = 0.0) -> flo
                 return math.exp(brentq(log_factor, below, above, xtol=1e-9))
             below = above
     raise ValueError(f"no critical weight scale for {activation!r}: its factor crosses 1 nowhere from 0.05 to 200")
+
+
+def _pair_expectation(function: Callable[[Tensor], Tensor], variance: float, correlation: float) -> float:
+    """E[f(u) f(v)] for two Gaussians of one variance and this correlation."""
+    u = math.sqrt(variance) * _COARSE_NODES
+    v = correlation * u[:, None] + math.sqrt(max(1 - correlation**2, 0.0)) * u
+    return float(_COARSE_WEIGHTS * function(u) @ (function(v) @ _COARSE_WEIGHTS))
+
+
+def correlation_length(activation: Activation, weight_std: float, *, bias_std: float = 0.0) -> float:
+    """How many layers it takes until two different inputs look the same as far as they ever will.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        weight_std: sigma_w, the same in every layer.
+        bias_std: sigma_b, the same in every layer.
+    Returns:
+        xi: the distance between the correlation of two signals and its limit shrinks by e every xi layers. It is
+        ``math.inf`` where the distance does not shrink exponentially, at the critical scale.
+    Raises:
+        ValueError: for an unknown activation, a weight_std that is not above 0, a negative or non-finite bias_std, or a
+            network whose signal grows without bound.
+    Source: Schoenholz et al. 2017, section 3: -1 / log(sigma_w^2 E[phi'(u) phi'(v)]) at the limit.
+    """
+    weight_std = _require("weight_std", weight_std, strict=True)
+    q = fixed_point(activation, weight_std, bias_std=bias_std)
+    if math.isinf(q):
+        raise ValueError(
+            f"the signal of {activation!r} grows without bound at weight_std {weight_std}: it has no limit"
+        )
+    q = max(q, 1e-300)
+    phi = activation_function(activation)
+
+    def excess(correlation: float) -> float:
+        second = weight_std**2 * _pair_expectation(phi, q, correlation) + bias_std**2
+        return second / q - correlation
+
+    limit = 1.0
+    if chi(activation, weight_std, q) > 1 + 1e-9:
+        # the same inputs drift apart: the limit lies below 1. The map of correlations is convex, so it crosses once.
+        limit = 0.0 if excess(0.0) <= 1e-12 else brentq(excess, 0.0, 1 - 1e-6, xtol=1e-12)
+    factor = weight_std**2 * _pair_expectation(lambda z: slope(activation, z), q, limit)
+    return -1 / math.log(factor) if 0 < factor < 1 - 1e-6 else (math.inf if factor > 0 else 0.0)
+
+
+def product_rate(width: int, weight_std: float) -> float:
+    """By how much the logarithm of a signal's length grows per layer in a linear network: the typical rate.
+
+    Args:
+        width: units per layer, at least 1.
+        weight_std: sigma_w; one weight has the standard deviation sigma_w / sqrt(width).
+    Returns:
+        log(sigma_w) + (log(2 / width) + digamma(width / 2)) / 2, in nats a layer. With sigma_w = 1 the *mean square*
+        of the length stays as it is, and this rate is about -1 / (2 width): a typical network loses what a rare one
+        gains.
+    Raises:
+        TypeError: for a width that is no integer.
+        ValueError: for a width below 1, or a weight_std that is not above 0 and finite.
+    Source: half the mean logarithm of a chi-squared variable; Cohen & Newman 1984 for products of random matrices.
+    """
+    if isinstance(width, bool) or not isinstance(width, int):
+        raise TypeError(f"width must be an integer, got {width!r}")
+    if width < 1:
+        raise ValueError(f"width must be at least 1, got {width}")
+    growth = float(torch.special.digamma(torch.tensor(width / 2, dtype=torch.float64)))
+    return math.log(_require("weight_std", weight_std, strict=True)) + (math.log(2 / width) + growth) / 2
+
+
+def largest_gain(depth: int) -> float:
+    """The largest singular value of a product of wide square Gaussian matrices with sigma_w = 1.
+
+    Args:
+        depth: number L of factors, at least 1.
+    Returns:
+        sqrt((L + 1)^(L + 1) / L^L), close to sqrt(e (L + 1/2)). Of orthogonal matrices it is 1.
+    Raises:
+        TypeError, ValueError: for a depth that is no integer of at least 1.
+    Source: the edge of the Fuss-Catalan law; Pennington et al. 2017, section 2.
+    """
+    if isinstance(depth, bool) or not isinstance(depth, int):
+        raise TypeError(f"depth must be an integer, got {depth!r}")
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    return math.exp(((depth + 1) * math.log(depth + 1) - depth * math.log(depth)) / 2)
 
 
 def overflow_depth(

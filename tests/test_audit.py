@@ -32,6 +32,7 @@ VERDICTS = {
     "S13": audit.CONDITION,
     "S14": audit.CONDITION,
     "S15": audit.HOLDS,
+    "S17": audit.CONDITION,
     "S19": audit.HOLDS,
     "S20": audit.FAILS,
     "S21": audit.HOLDS,
@@ -49,8 +50,8 @@ VERDICTS = {
     "S33": audit.CONDITION,
 }
 
-# Whole trainings of recurrent networks take too long for more than ten seeds.
-TRAININGS_COMPARED = {"S19"}
+# Whole trainings of recurrent or of very deep networks take too long for more than ten seeds.
+TRAININGS_COMPARED = {"S17", "S19"}
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
 COLOURS = {audit.HOLDS: "success", audit.CONDITION: "warning", audit.FAILS: "danger"}

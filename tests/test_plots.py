@@ -202,6 +202,20 @@ ORDINARY |= {
 CURVES = {"RNN": [[1e-8, 1e-4, 1.0], [1e-6, 1e-4, 1.0]], "LSTM": [[0.5, 0.7, 1.0]]}
 
 ORDINARY |= {
+    "there_and_back": (
+        lambda: plots.there_and_back([[1.0, 0.5], [1.0, 0.5]], [[1e-9, 1.0], [1e-7, 1.0]], "tanh, Xavier"),
+        ("tanh, Xavier", "2 layers", "2 networks", "signal ends at 0.5", "gradient at 1e-08"),
+    ),
+    "singular_values": (
+        lambda: plots.singular_values({"gaussian": [[2.0, 0.0]], "orthogonal": [[1.0, 1.0]]}, "linear, 4 layers"),
+        ("linear, 4 layers", "gaussian: largest 1.41, 1 of 2 above 0.1", "orthogonal: largest 1, 2 of 2"),
+    ),
+    "against": (
+        lambda: plots.against(
+            [1, 10], {"ReLU": [[0.9, 0.3], [0.7, 0.1]]}, "Long steps", ("rate", "accuracy"), marks={"here": 3.0}
+        ),
+        ("Long steps", "accuracy against rate", "ReLU from 0.80 at 1 to 0.20 at 10"),
+    ),
     "through_time": (
         lambda: plots.through_time(CURVES, [1e-9, 1e-5, 1.0]),
         ("3 time steps", "RNN 1e-07", "LSTM 0.5", "Predicted: 1e-09"),
@@ -311,6 +325,10 @@ UNUSUAL = {
     "outputs not watched": lambda: plots.signal_by_step(record([[1.0, 1.0]]), rows=[0]),
     "steps all lost": lambda: plots.signal_by_step(breaking(), rows=[1, -1]),
     "states that get nothing": lambda: plots.through_time({"RNN": [[0.0, NAN, 1.0], [INF, NAN, 1.0]]}),
+    "signal and gradient that are lost": lambda: plots.there_and_back([[1.0, INF]], [[0.0, NAN]], "lost"),
+    "shares on a logarithmic axis": lambda: plots.against(
+        [0.001, 0.1], {"a": [[0.0, NAN]]}, "t", ("x", "y"), logarithmic_x=True
+    ),
     "memory of nothing": lambda: plots.cell_memory({"c": [[1.0, 0.0]]}, [1.0, 0.0], 1e-3),
     "memory for ever": lambda: plots.cell_memory({"c": [[1.0, 1.0]]}, [1.0, 1.0], INF),
     "trainings that are lost": lambda: plots.training_compared({"a": [[NAN, INF]]}, 0.0, "lost"),
@@ -917,3 +935,22 @@ def test_a_walk_on_a_surface_is_drawn_where_it_went_while_it_is_in_the_picture()
     drawn_path = next(a for a in figure.axes[0].get_lines() if len(a.get_xdata()) == 3).get_xydata()
     assert np.allclose(drawn_path[:2], path[:2]) and drawn_path[2, 0] > 10
     assert "longest step 1e+09" in figure.axes[0].get_title(loc="left")
+
+
+def test_a_signal_and_a_gradient_that_are_kept_stay_on_the_line_of_one():
+    figure = plots.there_and_back([[1.0, 1.0, 1.0]], [[1e-4, 1e-2, 1.0]], "net")
+    assert np.allclose(line(figure, "signal, going forward")[1], 1) and level(figure, 1.0)
+    assert np.allclose(line(figure, "gradient, going back")[1], [1e-4, 1e-2, 1.0])
+
+
+def test_singular_values_are_shown_relative_to_their_root_mean_square():
+    figure = plots.singular_values({"gaussian": [[30.0, 10.0, 0.0]]}, "net")
+    _, shown = line(figure, "gaussian")
+    rms = math.sqrt((900 + 100) / 3)
+    assert np.allclose(shown[:2], [30 / rms, 10 / rms]) and np.isnan(shown[2]), "0 has no place on a logarithmic axis"
+
+
+def test_shares_are_drawn_against_their_setting():
+    figure = plots.against([1, 10], {"a": [[0.2, 0.4], [0.4, 0.8]]}, "t", ("x", "y"))
+    x, y = line(figure, "a")
+    assert x.tolist() == [1, 10] and np.allclose(y, [0.3, 0.6])

@@ -1,11 +1,14 @@
 """The predictions agree with closed forms, with autograd and with an integrator that shares no line with them."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.stats import chi2
+from torch.nn import functional
 
 from gradlab import theory, training
 
@@ -25,8 +28,27 @@ def gaussian_integral(f, variance: float) -> float:
     return sum(parts)
 
 
+def wide_integral(f, variance: float) -> float:
+    """E[f(z)] where f does not vanish for large z: adaptive quadrature over z, split where f bends."""
+    scale = math.sqrt(variance)
+    ends = sorted({0.0, *(s * e for s in (-1, 1) for e in (min(10, 12 * scale), 12 * scale))})
+
+    def weighted(z: float) -> float:
+        return f(z) * math.exp(-z * z / (2 * variance)) / math.sqrt(2 * math.pi * variance)
+
+    return sum(quad(weighted, a, b, epsabs=0, epsrel=1e-11, limit=400)[0] for a, b in pairwise(ends))
+
+
+def normal_share(z: float) -> float:
+    return math.erfc(-z / math.sqrt(2)) / 2
+
+
+def normal_density(z: float) -> float:
+    return math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
 def sigmoid(z: float) -> float:
-    return 1 / (1 + math.exp(-z))
+    return 1 / (1 + math.exp(-z)) if z > -700 else 0.0
 
 
 def sigmoid_slope(z: float) -> float:
@@ -43,6 +65,9 @@ SQUARED_SLOPE = {
     "sigmoid": lambda v: gaussian_integral(lambda z: sigmoid_slope(z) ** 2, v),
     "linear": lambda v: 1.0,
     "relu": lambda v: 0.5,
+    "leaky_relu": lambda v: (1 + 0.01**2) / 2,
+    "gelu": lambda v: wide_integral(lambda z: (normal_share(z) + z * normal_density(z)) ** 2, v),
+    "silu": lambda v: wide_integral(lambda z: (sigmoid(z) + z * sigmoid_slope(z)) ** 2, v),
 }
 SECOND_MOMENT = {
     "tanh": lambda v: (
@@ -51,6 +76,9 @@ SECOND_MOMENT = {
     "sigmoid": lambda v: 0.5 - gaussian_integral(sigmoid_slope, v),  # sigmoid^2 = sigmoid - sigmoid', E sigmoid = 1/2
     "linear": lambda v: v,
     "relu": lambda v: v / 2,
+    "leaky_relu": lambda v: (1 + 0.01**2) * v / 2,
+    "gelu": lambda v: wide_integral(lambda z: (z * normal_share(z)) ** 2, v),
+    "silu": lambda v: wide_integral(lambda z: (z * sigmoid(z)) ** 2, v),
 }
 
 
@@ -330,3 +358,90 @@ def test_the_cell_keeps_a_product_of_equal_gates():
     kept = theory.cell_memory(2.0, 3).tolist()
     gate = 1 / (1 + math.exp(-2))
     assert kept == pytest.approx([1, gate, gate * gate, gate * gate * gate])
+
+
+@pytest.mark.parametrize("activation", theory.ACTIVATIONS)
+def test_a_named_activation_is_torchs_own(activation):
+    peers = {"leaky_relu": functional.leaky_relu, "gelu": functional.gelu, "silu": functional.silu, "relu": torch.relu}
+    peers |= {"tanh": torch.tanh, "sigmoid": torch.sigmoid, "linear": lambda z: z}
+    z = torch.linspace(-6, 6, 240, dtype=torch.float64, requires_grad=True)
+    value = peers[activation](z)
+    assert torch.allclose(theory.activation_function(activation)(z), value, atol=1e-12)
+    assert torch.allclose(theory.slope(activation, z.detach()), torch.autograd.grad(value.sum(), z)[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("leak", [0.01, 0.2, 0.9])
+def test_a_leaky_relu_has_a_mean_and_its_scale_comes_from_the_second_moment(leak):
+    mean = theory.gaussian_expectation(lambda z: functional.leaky_relu(z, leak))
+    close(mean, (1 - leak) / math.sqrt(2 * math.pi), f"mean of a leaky ReLU, leak {leak}")
+    found = theory.critical_weight_std(lambda z: functional.leaky_relu(z, leak))
+    close(found, math.sqrt(2 / (1 + leak**2)), f"critical scale, leak {leak}", rel=1e-4)
+    centred = theory.gaussian_expectation(lambda z: functional.leaky_relu(z, leak) ** 2) - mean**2
+    assert abs(found - 1 / math.sqrt(centred)) > 0.005 or leak > 0.8, "the variance would give another scale"
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu"])
+def test_the_critical_scale_of_gelu_and_silu_is_an_edge(activation):
+    scale = theory.critical_weight_std(activation)
+    close(theory.variance_map(activation, scale, 1.0), 1.0, "a signal of size 1 is kept", rel=1e-5)
+    assert theory.fixed_point(activation, scale, 0.9) == 0 and theory.fixed_point(activation, scale, 1.1) == math.inf
+    assert theory.chi(activation, scale) > 1.05, "and there the gradient grows"
+
+
+@pytest.mark.parametrize(
+    ("weight_std", "bias_std"), [(0.7, 0.0), (0.9, 0.3), (1.5, 0.0), (2.0, 0.3), (3.0, 0.0), (1.2, 0.5)]
+)
+def test_the_correlation_length_is_how_fast_the_correlation_of_two_sampled_signals_settles(weight_std, bias_std):
+    # iterate the map of correlations itself by Monte Carlo quadrature over pairs, and read the rate off its slope
+    q = theory.fixed_point("tanh", weight_std, bias_std=bias_std) or 1e-12
+    generator = torch.Generator().manual_seed(0)
+    u, w = torch.randn(2, 2_000_000, generator=generator, dtype=torch.float64) * math.sqrt(q)
+
+    def following(c: float) -> float:
+        v = c * u + math.sqrt(1 - c * c) * w
+        return float(weight_std**2 * (torch.tanh(u) * torch.tanh(v)).mean() + bias_std**2) / q
+
+    limit = 0.5
+    for _ in range(60):
+        limit = min(max(following(limit), -1.0), 1.0)
+    size = 0.02 if limit < 0.97 else -0.02
+    slope = (
+        (following(limit + size) - following(limit)) / size
+        if limit < 0.97
+        else (following(1.0) - following(1.0 - 0.002)) / 0.002
+    )
+    close(theory.correlation_length("tanh", weight_std, bias_std=bias_std), -1 / math.log(slope), "length", rel=0.08)
+
+
+def test_the_correlation_length_of_an_ordered_network_is_that_of_its_gradient():
+    for activation, weight_std in (("tanh", 0.8), ("relu", 1.1), ("sigmoid", 4.0)):
+        settled = max(theory.fixed_point(activation, weight_std), 1e-300)
+        expected = -1 / math.log(theory.chi(activation, weight_std, settled))
+        close(theory.correlation_length(activation, weight_std), expected, activation, rel=1e-4)
+    assert theory.correlation_length("tanh", 1.0) == theory.correlation_length("relu", math.sqrt(2)) == math.inf
+
+
+@pytest.mark.parametrize("width", [1, 4, 16, 256])
+def test_a_typical_product_grows_as_the_mean_logarithm_of_a_chi_squared_variable(width):
+    expected = chi2(width).expect(math.log) / 2 - math.log(width) / 2 + math.log(1.7)
+    close(theory.product_rate(width, 1.7), expected, f"rate at width {width}")
+
+
+def test_four_by_four_matrices_explode_at_the_known_rate():
+    close(theory.product_rate(4, 2.0), (math.log(2) + 1 - 0.5772156649015329) / 2, "nats a factor")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_largest_gain_is_that_of_a_wide_product(depth):
+    generator = torch.Generator().manual_seed(0)
+    product = torch.eye(800, dtype=torch.float64)
+    for _ in range(depth):
+        product = torch.randn(800, 800, generator=generator, dtype=torch.float64) @ product / math.sqrt(800)
+    close(theory.largest_gain(depth), float(torch.linalg.matrix_norm(product, 2)), f"depth {depth}", rel=0.03)
+
+
+def test_the_variance_of_critical_tanh_falls_like_one_over_twice_the_depth():
+    q = 1.0
+    for _ in range(10_000):
+        q = theory.variance_map("tanh", 1.0, q)
+    assert q * 2 * 10_000 == pytest.approx(1, abs=0.01)
