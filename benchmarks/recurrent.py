@@ -34,7 +34,7 @@ CELLS = {  # name on the page -> cell, recurrent start, forget bias
 READERS = CELLS | {"orthogonal rnn": ("rnn", "orthogonal", None)}
 
 _kept = Memory(ROOT / "_build" / "benchmarks", verbose=0)
-adding = _kept.cache(audit.adding_run.func)
+adding = _kept.cache(audit.recurrence.adding_run.func)
 
 
 @_kept.cache

@@ -125,7 +125,8 @@ def test_one_weight_in_eleven_differs_after_two_roundings():
 
 def test_up_to_three_layers_sigmoid_keeps_up_and_at_eight_it_does_not():
     sigmoid, relu = (
-        {depth: np.mean(v) for depth, v in audit.accuracy_by_depth(name).items()} for name in ("sigmoid", "relu")
+        {depth: np.mean(v) for depth, v in audit.networks.accuracy_by_depth(name).items()}
+        for name in ("sigmoid", "relu")
     )
     assert all(relu[d] - sigmoid[d] < 0.03 for d in (1, 2, 3)), (sigmoid, relu)
     assert sigmoid[8] < 0.5 < relu[8], (sigmoid, relu)
@@ -134,7 +135,7 @@ def test_up_to_three_layers_sigmoid_keeps_up_and_at_eight_it_does_not():
 
 def test_every_activation_vanishes_with_the_default_start_of_pytorch():
     for activation in theory.ACTIVATIONS:
-        assert (audit.profiles(20, activation, "pytorch", width=128)[:, 0] < 1e-3).all(), activation
+        assert (audit.networks.profiles(20, activation, "pytorch", width=128)[:, 0] < 1e-3).all(), activation
 
 
 def test_sigmoid_needs_weights_ten_times_larger_than_usual():
@@ -148,12 +149,12 @@ def test_claims_come_in_the_order_of_the_lecture():
 
 
 def test_a_tanh_layer_at_scale_four_multiplies_by_little_more_than_one_and_a_half():
-    assert 1.5 < audit.norm_factors("tanh", 4.0).mean() < 1.6
-    assert audit.norm_factors("linear", 4.0).mean() == pytest.approx(4, rel=0.01)
+    assert 1.5 < audit.exploding.norm_factors("tanh", 4.0).mean() < 1.6
+    assert audit.exploding.norm_factors("linear", 4.0).mean() == pytest.approx(4, rel=0.01)
 
 
 def test_with_the_same_weights_relu_vanishes_where_a_linear_network_explodes():
-    linear, relu = (audit.profiles(40, name, 1.2, width=128)[:, 0] for name in ("linear", "relu"))
+    linear, relu = (audit.networks.profiles(40, name, 1.2, width=128)[:, 0] for name in ("linear", "relu"))
     assert (linear > 100).all() and (relu < 0.01).all(), f"{linear}, {relu}"
 
 
@@ -166,8 +167,8 @@ def test_chi_of_saturated_tanh_is_half_the_weight_scale(weight_std):
 @pytest.mark.parametrize("activation", ["relu", "linear"])
 @pytest.mark.parametrize("weight_std", [8.0, 12.0, 20.0, 32.0])
 def test_digits_overflow_float32_within_a_layer_of_the_prediction(activation, weight_std):
-    predicted = audit.predicted_overflow(activation, weight_std)
-    sizes = audit.signal_sizes(int(predicted) + 3, activation, weight_std)
+    predicted = audit.networks.predicted_overflow(activation, weight_std)
+    sizes = audit.networks.signal_sizes(int(predicted) + 3, activation, weight_std)
     first = (~np.isfinite(sizes)).argmax(1) + 1
     assert not np.isfinite(sizes[:, -1]).any(), "every network has overflown three layers later"
     assert (np.abs(first - predicted) <= 1).all(), (
@@ -176,7 +177,7 @@ def test_digits_overflow_float32_within_a_layer_of_the_prediction(activation, we
 
 
 def test_the_curvature_explodes_like_the_square_of_the_gradient():
-    (g1, c1), (g4, c4) = (audit.steepest_curvature(scale) for scale in (1.0, 4.0))
+    (g1, c1), (g4, c4) = (audit.exploding.steepest_curvature(scale) for scale in (1.0, 4.0))
     decades = [np.log10(high).mean() - np.log10(low).mean() for low, high in ((g1, g4), (c1, c4))]
     assert decades[1] / decades[0] == pytest.approx(2, abs=0.15), decades
 
@@ -198,7 +199,7 @@ def test_the_steepest_curvature_is_that_of_finite_differences():
         curvature = (direction * change).sum().item()
         direction = change
     assert curvature > 0, "another start is needed: here the loss bends most along a ridge"
-    assert audit.steepest_curvature(2.0, (0,))[1][0] == pytest.approx(curvature, rel=0.02)
+    assert audit.exploding.steepest_curvature(2.0, (0,))[1][0] == pytest.approx(curvature, rel=0.02)
 
 
 def test_every_step_on_the_flat_bowl_has_a_gradient_above_800():
@@ -208,7 +209,7 @@ def test_every_step_on_the_flat_bowl_has_a_gradient_above_800():
 
 def test_the_two_runs_of_the_tools_page_differ_in_what_could_mend_them():
     timid, mended = (
-        [audit.run(20, "relu", "he", "Adam", rate, epochs, seed).accuracy for seed in audit.SEEDS]
+        [audit.networks.run(20, "relu", "he", "Adam", rate, epochs, seed).accuracy for seed in audit.SEEDS]
         for rate, epochs in ((1e-6, 3), (3e-3, 10))
     )
     assert max(timid) < 0.2, "the page says that this network does not learn"

@@ -26,11 +26,11 @@ CALLED = {
 }
 
 
-def descent(loss, chance: float = 1.0) -> audit.Descent:
+def descent(loss, chance: float = 1.0) -> audit.identification.Descent:
     """A run with losses written by hand."""
     record = probe(MLP(1, 2, in_features=2, out_features=2, seed=0), torch.zeros(1, 2), torch.tensor([0]))
     object.__setattr__(record, "chance_loss", chance)
-    return audit.Descent(np.array(loss, dtype=float), record)
+    return audit.identification.Descent(np.array(loss, dtype=float), record)
 
 
 def adam_at_three_tenths(seed: int, epochs: int):
@@ -42,16 +42,16 @@ def adam_at_three_tenths(seed: int, epochs: int):
 
 
 def test_every_look_alike_has_a_name_of_its_own():
-    assert set(CALLED) == set(audit.LOOKALIKES)
+    assert set(CALLED) == set(audit.identification.LOOKALIKES)
 
 
 @pytest.mark.parametrize("kind", CALLED)
 def test_diagnose_agrees_with_the_page(kind):
-    assert diagnose(audit.lookalike(kind, 0, every=1)[0]).kind == CALLED[kind]
+    assert diagnose(audit.identification.lookalike(kind, 0, every=1)[0]).kind == CALLED[kind]
 
 
 def test_a_look_alike_changes_nothing_else():
-    healthy, slow = (audit.lookalike(kind, 3)[0] for kind in ("healthy", "too small a rate"))
+    healthy, slow = (audit.identification.lookalike(kind, 3)[0] for kind in ("healthy", "too small a rate"))
     np.testing.assert_array_equal(healthy.gradient_norm[0], slow.gradient_norm[0])
     ratio = healthy.update_norm[0] / slow.update_norm[0]
     # weights are rounded to seven digits, and these updates are eight digits smaller: their norm is known roughly
@@ -59,14 +59,14 @@ def test_a_look_alike_changes_nothing_else():
 
 
 def test_rising_counts_only_what_can_be_seen():
-    assert audit.rising(descent([2.0, 1.0, 1.5, 0.5, 0.5])) == 1 / 4
-    assert audit.rising(descent([2.0, 2.0005, 2.0])) == 0, "half a thousandth of guessing is no rise"
-    assert audit.rising(descent([2.0, 2.0005, 2.0], chance=0.1)) == 1 / 2
+    assert audit.identification.rising(descent([2.0, 1.0, 1.5, 0.5, 0.5])) == 1 / 4
+    assert audit.identification.rising(descent([2.0, 2.0005, 2.0])) == 0, "half a thousandth of guessing is no rise"
+    assert audit.identification.rising(descent([2.0, 2.0005, 2.0], chance=0.1)) == 1 / 2
 
 
-@pytest.mark.parametrize("activation, scale", audit.S30_CASES)
+@pytest.mark.parametrize("activation, scale", audit.identification.S30_CASES)
 def test_overflow_is_where_a_plain_loop_in_double_precision_leaves_float32(activation, scale):
-    found = audit.overflowed(activation, scale, 0)
+    found = audit.identification.overflowed(activation, scale, 0)
     model = MLP(found.layer + 2, 256, activation, scale, seed=0).double()
     signal, layer = digits().x_train[:64].double(), 0
     for name, module in model.named_children():
@@ -88,7 +88,7 @@ def test_a_weight_without_gradient_halves_in_69_000_steps_at_usual_values():
 
 
 def test_adam_turns_a_weak_decay_into_full_steps():
-    record = audit.descended(10, "sigmoid", "pytorch", "Adam", 5e-3, 61, 0, 1e-4, every=1).record
+    record = audit.identification.descended(10, "sigmoid", "pytorch", "Adam", 5e-3, 61, 0, 1e-4, every=1).record
     parameters = 64 * 32 + 32
     full = 5e-3 * math.sqrt(parameters)
     assert record.update_norm[0, 0] == pytest.approx(full, rel=0.02), "each weight should move by the learning rate"
@@ -99,7 +99,7 @@ def test_the_last_batch_of_an_epoch_has_three_images():
 
 
 def test_exploding_steps_are_nearly_as_long_as_the_weights():
-    first = [run.record.update_ratio[0, 0] for run in audit.erratic_runs("exploding")]
+    first = [run.record.update_ratio[0, 0] for run in audit.identification.erratic_runs("exploding")]
     assert min(first) > 0.75, first
 
 
