@@ -3,7 +3,8 @@
     python benchmarks/remedy_cost.py      # keeps the table in book/assets/remedy-cost.json
 
 The networks are those of the league in the book (``gradlab.audit.league.REMEDIES``). Rounds are interleaved, so that
-what else the machine does hits all alike, and the plain network runs twice a round: how far its two times differ is the error.
+what else the machine does hits all alike, and the plain network runs twice a round: how far its two times differ is the
+error.
 """
 
 import argparse
