@@ -284,15 +284,21 @@ def _verdict(record: Record, found: _Finding, *more: str) -> Diagnosis:
 _INITIALIZE = Remedy(
     "initialization",
     "Start from weights of the critical scale: He for ReLU, Xavier for tanh, biases 0.",
-    "remedies/choosing",
+    "remedies/initialization",
 )
-_NORMALIZE = Remedy("normalization", "Normalise inside each block (batch or layer norm).", "remedies/choosing")
-_SKIP = Remedy("skip connections", "Add skip connections, the branch scaled by 1/sqrt(depth).", "remedies/choosing")
+_NORMALIZE = Remedy(
+    "normalization", "Normalise inside each block (batch or layer norm).", "remedies/batch-normalization"
+)
+_SKIP = Remedy(
+    "skip connections", "Add skip connections, the branch scaled by 1/sqrt(depth).", "remedies/skip-connections"
+)
 _CLIP = Remedy(
     "clipping", "Clip the gradient by its norm, at a value that most recorded steps stay below.", "remedies/clipping"
 )
-_RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "remedies/choosing")
-_LEAKY = Remedy("activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "remedies/choosing")
+_RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "remedies/activations")
+_LEAKY = Remedy(
+    "activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "remedies/activations"
+)
 _GATES = Remedy(
     "gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "remedies/gated-recurrence"
 )

@@ -5,6 +5,7 @@ are judged from returned numbers alone, so that a mark never has to trust code i
 """
 
 import copy
+import functools
 import importlib
 import math
 import os
@@ -75,7 +76,7 @@ class Exercise:
             answers: one per case of ``seed``: numbers, tensors, or (nested) lists of numbers, from any process.
             seed: which cases they answer.
         """
-        expected = self.answers(self.reference, seed)
+        expected = _known(self, self.reference, seed)
         if len(answers) != len(expected):
             return Verdict("wrong", f"{len(expected)} answers were asked for, {len(answers)} given.")
         if any(answer is None for answer in answers):
@@ -84,7 +85,7 @@ class Exercise:
         if problem is None:
             return Verdict("right", "Right.")
         for mistake in self.mistakes:
-            made = self.answers(mistake.function, seed)
+            made = _known(self, mistake.function, seed)
             if not any(self._differs(a, m) for a, m in zip(answers, made, strict=True)):
                 return Verdict("wrong", mistake.hint, mistake.name)
         return Verdict("wrong", problem)
@@ -115,6 +116,12 @@ class Exercise:
         except Exception as error:  # a learner's code may raise anything
             return Verdict("wrong", f"Your function stopped with {type(error).__name__}: {error}")
         return self.judge(answers, seed)
+
+
+@functools.lru_cache(maxsize=256)
+def _known(exercise: Exercise, function: Callable[..., Answer], seed: int) -> list[Answer]:
+    """The answers of the reference or of a usual mistake, once for a whole class."""
+    return exercise.answers(function, seed)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,478 @@
+"""Assignments in nbgrader's format, marked outside learners' processes: `make release`, `make grade`, `make feedback`.
+
+python tools/grade.py release LAB            enter the lab in the gradebook, and pack what learners get
+python tools/grade.py grade LAB              mark submitted/<student>/LAB/LAB.ipynb, and write grades.csv
+python tools/grade.py feedback LAB           a page for each learner in feedback/, by nbgrader's own command
+
+Learners' code runs in a jail (``tools/jail.py``), on inputs from a secret seed, and returns numbers. This process
+compares them with the reference and writes the marks. It never runs, imports or unpickles what a learner wrote.
+"""
+
+import argparse
+import functools
+import io
+import json
+import multiprocessing
+import os
+import pickle
+import secrets
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cloudpickle
+import nbformat
+import torch
+from nbgrader.api import Gradebook, MissingEntry
+from tqdm import tqdm
+
+from gradlab import exercises
+from gradlab.exercises import Exercise, Lab, Verdict
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS, WALL, MEMORY, PROCESSES = 10, 20, 4 * 2**30, 64  # of one exercise of one learner; memory is address space
+LARGEST = 50 * 2**20  # bytes of a notebook
+
+SAID = {
+    "blank": "Not attempted yet.",
+    "missing": "There is no function of this name in the notebook.",
+    "time": "Your function did not come to an end in time.",
+    "memory": "Your function asked for more memory than there is.",
+    "large": "The answer is far too large.",
+    "died": "Your function ended the process that ran it.",
+}
+
+
+class NoJail(RuntimeError):
+    """Nothing here can keep a learner's code apart, so nothing is marked."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One exercise of one learner: its points, and what the learner is told."""
+
+    exercise: str
+    points: float
+    of: float
+    status: str
+    message: str
+    mistake: str | None = None
+
+
+@dataclass
+class Marked:
+    """One submission. ``sources`` are the learner's cells by their grade id; ``flags`` what a person should look at."""
+
+    student: str
+    marks: list[Mark] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+# --- the jail --------------------------------------------------------------------------------------------------------
+
+
+def _sandbox() -> list[str]:
+    """The command that starts ``jail.py`` where neither solutions, gradebook, other learners nor a network exist.
+
+    Raises:
+        NoJail: where bubblewrap is not installed.
+    """
+    program = shutil.which("bwrap")
+    if program is None:
+        raise NoJail("bubblewrap (the program bwrap) is not installed; without a jail nothing is marked")
+    package = ROOT / "gradlab"
+    command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
+    if os.geteuid() == 0:  # as root there is no need for a user namespace, and each learner becomes nobody
+        command[1:2] = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+        command += ["--cap-drop", "ALL"]
+        for kept in ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_KILL"):
+            command += ["--cap-add", kept]
+    for folder in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache"):
+        command += ["--ro-bind-try", folder, folder]
+    places = {Path(folder) for folder in (sys.base_prefix, sys.prefix)}
+    for folder in sorted(places | {place.resolve() for place in places}):  # a link leads to its real place
+        for parent in reversed(folder.parents[:-1]):
+            command += ["--perms", "0755", "--dir", str(parent)]
+        command += ["--ro-bind", str(folder), str(folder)]
+    command += ["--perms", "0755", "--dir", "/jail"]
+    command += ["--ro-bind", str(package), "/jail/gradlab", "--perms", "0755"]
+    command += ["--tmpfs", "/jail/gradlab/exercises"]
+    command += ["--remount-ro", "/jail/gradlab/exercises"]
+    command += ["--ro-bind", str(ROOT / "tools" / "jail.py"), "/jail/jail.py", "--dev", "/dev", "--remount-ro", "/dev"]
+    command += ["--perms", "0755", "--dir", "/nowhere", "--remount-ro", "/", "--chdir", "/nowhere"]
+    settings = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/nowhere",
+        "PYTHONPATH": "/jail",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLCONFIGDIR": "/nowhere",
+    }
+    for name, value in settings.items():
+        command += ["--setenv", name, value]
+    return [*command, "--", sys.executable, "/jail/jail.py"]
+
+
+class Jail:
+    """A running jail. One that was broken by a learner's code is thrown away, and the next answer gets a new one."""
+
+    def __init__(self) -> None:
+        self._process = None
+
+    def ask(self, task: dict) -> dict:
+        """Have one function run; returns its answers or what became of it.
+
+        Raises:
+            NoJail: if no sandbox can be started here.
+        """
+        if self._process is None:
+            self._start()
+        reply = self._exchange(task)
+        if reply is None:
+            self.close()
+            return {"status": "died"}
+        if reply.get("status") == "refused":
+            raise NoJail("the system allows no process spaces inside the sandbox (unshare was refused)")
+        return reply
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            _sandbox(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        # learner's code never runs before the first task, so an end before that is the sandbox's
+        probe = self._exchange(_task("probe", ["def probe(): return 1"], cloudpickle.dumps([()])))
+        if probe != {"status": "answers", "answers": [1]}:
+            said = self._process.communicate()[1].decode(errors="replace").strip()[-500:]
+            self.close()
+            raise NoJail(f"no sandbox can be started here: {said or probe}")
+
+    def _exchange(self, task: dict) -> dict | None:
+        process = self._process
+        try:
+            pickle.dump(task, process.stdin)
+            process.stdin.flush()
+            head = process.stdout.read(4)
+            return json.loads(process.stdout.read(struct.unpack("I", head)[0]))
+        except (OSError, struct.error, ValueError):
+            return None
+
+    def close(self) -> None:
+        """End it, and with it all that runs inside."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def _task(name: str, cells: list[str], cases: bytes) -> dict:
+    limits = {"seconds": SECONDS, "wall": WALL, "memory": MEMORY, "processes": PROCESSES}
+    return {"name": name, "cells": cells, "cases": cases, **limits}
+
+
+# --- one submission --------------------------------------------------------------------------------------------------
+
+
+def find_lab(name: str) -> Lab:
+    """The lab of this name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    known = {lab.name: lab for lab in exercises.labs()}
+    if name not in known:
+        raise ValueError(f"no lab is called {name!r}; there are {', '.join(known)}")
+    return known[name]
+
+
+@functools.cache
+def _packed(exercise: Exercise, seed: int) -> bytes:
+    """The cases of one exercise, as they are sent into the jail."""
+    cloudpickle.register_pickle_by_value(exercises)  # in the jail there are no exercises: the references stand there
+    return cloudpickle.dumps(exercise.cases(seed))
+
+
+def _read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str]]:
+    """The submitted notebook, or None, and flags that say what was odd about the file."""
+    right, flags = folder / f"{lab}.ipynb", []
+    files = sorted(folder.glob("*.ipynb"))
+    if right not in files:
+        if len(files) != 1:
+            return None, [
+                f"no notebook called {right.name}" if not files else f"{len(files)} notebooks, none the right one"
+            ]
+        right = files[0]
+        flags.append(f"the file is called {right.name}")
+    if right.is_symlink() or not right.is_file():
+        return None, ["the notebook is not a file"]
+    if right.stat().st_size > LARGEST:
+        return None, [*flags, "the notebook is larger than 50 MB"]
+    raw = right.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+        flags.append("the file is not UTF-8")
+    try:
+        notebook = nbformat.reads(text, as_version=4)
+        for cell in notebook.cells:
+            cell.source, cell.metadata, cell.cell_type  # noqa: B018  (each has to be there)
+            if not isinstance(cell.source, str):
+                raise ValueError("a cell's source is not text")
+    except Exception as error:  # whatever a learner's file may make the reader raise
+        return None, [*flags, f"the file is not a notebook ({type(error).__name__})"]
+    return notebook, flags
+
+
+def _nbgrader(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
+    """The cells that nbgrader knows, by their grade id; of two with the same id, the first."""
+    found = {}
+    for cell in notebook.cells:
+        data = cell.metadata.get("nbgrader")
+        if isinstance(data, dict) and isinstance(data.get("grade_id"), str):
+            found.setdefault(data["grade_id"], cell)
+    return found
+
+
+def _compared(submitted: dict, released: dict) -> list[str]:
+    """What a learner did to cells that are not theirs to change."""
+    locked = [id for id, cell in released.items() if cell.metadata.nbgrader.locked]
+    missing = [id for id in released if id not in submitted]
+    edited = [id for id in locked if id in submitted and submitted[id].source.strip() != released[id].source.strip()]
+    flags = [f"cells are missing: {', '.join(missing)}"] if missing else []
+    return flags + ([f"check cells were edited: {', '.join(edited)}"] if edited else [])
+
+
+def judged(exercise: Exercise, seed: int, reply: dict) -> Mark:
+    """The mark for what came back from the jail."""
+    if reply["status"] == "answers":
+        try:
+            verdict = exercise.judge(reply["answers"], seed)
+        except Exception as error:  # numbers of a learner's choice, in shapes of a learner's choice
+            verdict = Verdict("wrong", f"The answer could not be read ({type(error).__name__}).")
+    elif reply["status"] == "raised":
+        verdict = Verdict("wrong", f"Your function stopped with {reply['message']}")
+    else:
+        message = SAID[reply["status"]] + (f" ({reply['message']})" if reply.get("message") else "")
+        verdict = Verdict("blank" if reply["status"] == "blank" else "wrong", message)
+    points = exercise.points if verdict.status == "right" else 0
+    return Mark(exercise.name, points, exercise.points, verdict.status, verdict.message, verdict.mistake)
+
+
+_jail = Jail()  # one for each worker process
+
+
+def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.NotebookNode) -> Marked:
+    """Mark one submission. Whatever is wrong with it becomes marks and flags, never an error.
+
+    Args:
+        folder: the learner's, with the notebook in it.
+        lab: name of the lab.
+        student: the learner's id.
+        seed: of the cases; learners do not know it.
+        released: the notebook as it was given out.
+
+    Raises:
+        NoJail: if nothing here can keep the learner's code apart.
+    """
+    began = time.perf_counter()
+    notebook, flags = _read(folder, lab)
+    result = Marked(student, flags=flags)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"] if notebook else []
+    if notebook:
+        submitted = _nbgrader(notebook)
+        result.flags += _compared(submitted, _nbgrader(released))
+        result.sources = {id: cell.source for id, cell in submitted.items()}
+    for exercise in find_lab(lab).exercises:
+        reply = _jail.ask(_task(exercise.name, cells, _packed(exercise, seed))) if notebook else {"status": "missing"}
+        result.marks.append(judged(exercise, seed, reply))
+        if reply["status"] in ("time", "memory", "large", "died"):
+            result.flags.append(f"{exercise.name}: {SAID[reply['status']]}")
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+# --- a class ---------------------------------------------------------------------------------------------------------
+
+
+def _mark_one(arguments: tuple) -> Marked:
+    torch.set_num_threads(1)
+    return mark(*arguments)
+
+
+def mark_class(submitted: Path, lab: str, seed: int, workers: int, released: nbformat.NotebookNode) -> list[Marked]:
+    """Mark every learner who has a folder for this lab, side by side, with a bar.
+
+    Raises:
+        FileNotFoundError: if there is no submission.
+        NoJail: if nothing here can keep learners' code apart.
+    """
+    folders = sorted(path for path in submitted.glob(f"*/{lab}") if path.is_dir())
+    if not folders:
+        raise FileNotFoundError(f"no submission in {submitted}/<student>/{lab}/")
+    work = [(folder, lab, folder.parent.name, seed, released) for folder in folders]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        return list(tqdm(pool.map(_mark_one, work), total=len(work), desc=f"marking {lab}", unit="learner"))
+
+
+def _shown(marked: Marked, released: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook for feedback: as released, with the learner's own cells, and what was said at each check."""
+    notebook, said = nbformat.from_dict(json.loads(json.dumps(released))), {m.exercise: m for m in marked.marks}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        data = cell.metadata.get("nbgrader")
+        if data is None:
+            continue
+        if data.solution:
+            cell.source = marked.sources.get(data.grade_id, "" if marked.sources else cell.source)
+        elif data.grade and (given := said.get(data.grade_id.removeprefix("check-"))):
+            sign = {"right": "\u2713", "blank": "\u25cb"}.get(given.status, "\u2717")
+            named = f" ({given.mistake})" if given.mistake else ""
+            text = f"{sign} {given.exercise}{named}: {given.message}\n"
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
+    if marked.flags:
+        lines = "\n".join(f"- {flag}" for flag in marked.flags)
+        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"**Noticed while marking**\n\n{lines}"))
+    return notebook
+
+
+def enter(marked: Marked, lab: str, book: Gradebook) -> None:
+    """Write one learner's marks into nbgrader's gradebook. A mark that a person gave stays, to be looked at again."""
+    book.update_or_create_student(marked.student)
+    book.update_or_create_submission(lab, marked.student)
+    notebook = book.find_submission_notebook(lab, lab, marked.student)
+    given = {mark.exercise: mark for mark in marked.marks}
+    for grade in notebook.grades:
+        exercise = given.get(grade.name.removeprefix("check-"))
+        grade.auto_score = None if exercise is None else exercise.points
+        grade.needs_manual_grade = exercise is None or grade.manual_score is not None or bool(marked.flags)
+    for comment in notebook.comments:
+        if comment.name in given:
+            mark = given[comment.name]
+            flags = "".join(f"\nNoticed: {flag}." for flag in marked.flags)
+            comment.auto_comment = f"{mark.message}{flags}" if mark.status != "right" or flags else None
+    book.db.commit()
+
+
+def table(results: list[Marked], lab: str) -> list[dict]:
+    """One row a learner: the mark of each exercise, their sum, the mistakes by name, and the flags."""
+    rows = []
+    for marked in results:
+        row = {"student": marked.student} | {mark.exercise: mark.points for mark in marked.marks}
+        row |= {lab: sum(mark.points for mark in marked.marks), "of": sum(mark.of for mark in marked.marks)}
+        named = "; ".join(f"{mark.exercise}: {mark.mistake}" for mark in marked.marks if mark.mistake)
+        rows.append(row | {"mistakes": named, "flags": "; ".join(marked.flags)})
+    return rows
+
+
+def _csv(rows: list[dict]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _whole(path: Path, text: str) -> None:
+    """All or nothing, as everywhere."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+# --- the three commands ----------------------------------------------------------------------------------------------
+
+
+def _nbgrader_command(*arguments: str, root: Path) -> None:
+    # nbgrader calls alembic by its bare name
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, "-m", "nbgrader", *arguments, "--log-level=WARN"]
+    subprocess.run(command, cwd=root, check=True, env={**os.environ, "PATH": path})
+
+
+def release(lab: str, root: Path = ROOT) -> Path:
+    """Enter the lab in the gradebook and pack ``labs/<lab>`` for the learners; returns the archive."""
+    find_lab(lab)
+    with tempfile.TemporaryDirectory() as folder:  # labs/ itself is made, with outputs, by `make labs`
+        _nbgrader_command(
+            "generate_assignment", lab, "--force", f"--CourseDirectory.release_directory={folder}", root=root
+        )
+    archive = root / "release" / f"{lab}.zip"
+    archive.parent.mkdir(exist_ok=True)
+    part = archive.with_suffix(".part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in sorted((root / "labs" / lab).rglob("*")):
+            if path.is_file() and ".ipynb_checkpoints" not in path.parts:
+                packed.write(path, path.relative_to(root / "labs"))
+    part.replace(archive)
+    return archive
+
+
+def grade(lab: str, root: Path = ROOT, workers: int | None = None, seed: int | None = None) -> list[dict]:
+    """Mark all submissions, write the gradebook, ``autograded/`` for feedback and the tables; returns the table.
+
+    Raises:
+        LookupError: if the lab is not in the gradebook yet.
+    """
+    find_lab(lab)
+    released = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
+    seed = secrets.randbits(31) if seed is None else seed
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", "vanishing-and-exploding-gradients") as book:
+        try:
+            book.find_notebook(lab, lab)
+        except MissingEntry:
+            raise LookupError(f"{lab} is not in the gradebook yet; run: make release LAB={lab}") from None
+        results = mark_class(root / "submitted", lab, seed, workers or os.cpu_count() or 1, released)
+        for marked in results:
+            enter(marked, lab, book)
+            target = root / "autograded" / marked.student / lab / f"{lab}.ipynb"
+            _whole(target, nbformat.writes(_shown(marked, released)))
+    grades = table(results, lab)
+    canvas = [{"Student": "    Points Possible", "ID": "", "SIS Login ID": "", "Section": "", lab: grades[0]["of"]}]
+    canvas += [{"Student": "", "ID": "", "SIS Login ID": r["student"], "Section": "", lab: r[lab]} for r in grades]
+    moodle = [{"ID number": row["student"], lab: row[lab]} for row in grades]
+    for name, rows in {"grades": grades, "moodle": moodle, "canvas": canvas}.items():
+        _whole(root / "grades" / lab / f"{name}.csv", _csv(rows))
+    return grades
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("release", "grade", "feedback"))
+    parser.add_argument("lab", help="its name, such as 02-vanishing")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the course's folder, with submitted/ in it")
+    parser.add_argument("--workers", type=int, help="processes side by side; one for each core unless told")
+    parser.add_argument("--seed", type=int, help="of the inputs; secret, and new each time, unless told")
+    arguments = parser.parse_args()
+    root = arguments.root.resolve()
+    try:
+        if arguments.command == "release":
+            print(f"Give learners {release(arguments.lab, root)}")
+        elif arguments.command == "grade":
+            grades = grade(arguments.lab, root, arguments.workers, arguments.seed)
+            flagged = sum(bool(row["flags"]) for row in grades)
+            print(f"{len(grades)} learners, {flagged} with a flag: {root / 'grades' / arguments.lab / 'grades.csv'}")
+        else:
+            find_lab(arguments.lab)
+            _nbgrader_command("generate_feedback", arguments.lab, "--force", root=root)
+            print(f"The pages are in {root / 'feedback'}/<student>/{arguments.lab}/")
+    except (ValueError, LookupError, FileNotFoundError, NoJail) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

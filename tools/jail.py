@@ -1,0 +1,221 @@
+"""Inside the jail: run one learner's function and send back plain numbers.
+
+``tools/grade.py`` starts this in a sandbox and talks to it over pipes. The process imports PyTorch once and forks for
+each answer; the fork gives up all it could harm others with before it reads a line of the learner's code. What comes
+back is JSON: nothing from a learner is ever unpickled.
+"""
+
+import ast
+import builtins
+import contextlib
+import ctypes
+import json
+import os
+import pickle
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+from collections.abc import Iterable
+
+NEW_IPC, NEW_USER, NEW_PID = 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
+LARGEST = 2**23  # bytes of an answer
+NOBODY = 65534
+FILE_NAME = "submission"  # in a traceback
+
+
+# --- the learner's code ----------------------------------------------------------------------------------------------
+
+
+def bound(statement: ast.stmt) -> set[str]:
+    """The names that a statement at the top of a notebook gives a meaning to."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(statement):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return names
+
+
+def statements(cells: Iterable[str]) -> list[ast.stmt]:
+    """The top-level statements of a notebook's code cells. What is not Python (magics, a faulty cell) is left out."""
+    found = []
+    for source in cells:
+        python = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            found += ast.parse(python, FILE_NAME).body
+    return found
+
+
+def needed(name: str, found: list[ast.stmt]) -> list[ast.stmt]:
+    """Of the statements, those that the function ``name`` rests on, in their order: its imports, helpers, constants."""
+    uses = [{n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)} for s in found]
+    names, chosen, grown = {name}, set(), True
+    while grown:
+        grown = False
+        for i, statement in enumerate(found):
+            binds = bound(statement)
+            if i not in chosen and (binds & names or "*" in binds):
+                chosen.add(i)
+                names |= uses[i]
+                grown = True
+    return [statement for i, statement in enumerate(found) if i in chosen]
+
+
+def plain(answer: object) -> object:
+    """Numbers, and nested lists of them; anything else becomes a text, which is never a right answer."""
+    if isinstance(answer, (list, tuple)):
+        return [plain(part) for part in answer]
+    if answer is None or isinstance(answer, (bool, int, float, str)):
+        return answer
+    return plain(answer.detach().tolist() if hasattr(answer, "detach") else answer.tolist())
+
+
+def called(name: str, cells: Iterable[str], cases: list[tuple]) -> dict:
+    """What the learner's function does on the cases: ``status`` and ``answers``, or a ``message``."""
+    namespace, slip = {"__name__": "submission", "__builtins__": builtins}, None
+    for statement in needed(name, statements(cells)):
+        try:
+            exec(compile(ast.Module([statement], []), FILE_NAME, "exec"), namespace)
+        except Exception as error:  # it may be something that the function never uses
+            slip = f"{type(error).__name__}: {error}"
+    if not callable(namespace.get(name)):
+        return {"status": "missing", "message": slip or ""}
+    answers = [namespace[name](*case) for case in cases]
+    with contextlib.suppress(AttributeError):
+        return {"status": "answers", "answers": [plain(answer) for answer in answers]}
+    return {"status": "answers", "answers": [repr(answer)[:200] for answer in answers]}
+
+
+# --- its process -----------------------------------------------------------------------------------------------------
+
+
+def confine(task: dict) -> None:
+    """Limits that the process cannot lift again."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    limits = {
+        resource.RLIMIT_CPU: task["seconds"],
+        resource.RLIMIT_AS: task["memory"],
+        resource.RLIMIT_NPROC: task["processes"],
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_CORE: 0,
+    }
+    for limit, value in limits.items():
+        resource.setrlimit(limit, (value, value))
+    ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24))  # version 3, this process: none at all
+
+
+def learner(task: dict, answer: int) -> None:
+    """Runs in the fork, to its end: write one JSON object to ``answer`` and leave."""
+    quiet = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(quiet, standard)
+    kept = os.dup2(answer, 3)
+    os.closerange(4, 4096)
+    result = {"status": "raised", "message": "it did not come to an end"}
+    try:
+        confine(task)
+        result = called(task["name"], task["cells"], pickle.loads(task["cases"]))
+    except NotImplementedError:
+        result = {"status": "blank"}
+    except MemoryError:
+        result = {"status": "memory"}
+    except RecursionError as error:
+        result = {"status": "raised", "message": f"RecursionError: {error}"[:500]}
+    except BaseException as error:
+        result = {"status": "raised", "message": f"{type(error).__name__}: {error}"[:500]}
+        if "allocate memory" in str(error):
+            result = {"status": "memory"}
+    data = json.dumps(result).encode()
+    while data:
+        data = data[os.write(kept, data) :]
+    os._exit(0)
+
+
+def fork_apart(task: dict, answer: int, number: int) -> None:
+    """Fork once more, into a process space of its own, where the learner's code is process 1 and sees no other."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = NEW_PID | NEW_IPC | (0 if os.geteuid() == 0 else NEW_USER)
+    if libc.unshare(flags):
+        os._exit(17)
+    inner = os.fork()
+    if inner == 0:
+        os.close(number)
+        learner(task, answer)
+    os.write(number, struct.pack("i", inner))
+    os.close(number)
+    os.close(answer)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 127)
+
+
+def answered(task: dict) -> dict:
+    """Run one task in processes of its own; when this returns they are all gone."""
+    answer, answer_end = os.pipe()
+    number, number_end = os.pipe()
+    outer = os.fork()
+    if outer == 0:
+        for end in (answer, number):
+            os.close(end)
+        fork_apart(task, answer_end, number_end)
+    os.close(answer_end)
+    os.close(number_end)
+    packed = os.read(number, 4)
+    os.close(number)
+    data, ended = b"", time.monotonic() + task["wall"]
+    while len(data) <= LARGEST and (left := ended - time.monotonic()) > 0:
+        if not select.select([answer], [], [], left)[0]:
+            break
+        part = os.read(answer, 2**16)
+        if not part:
+            break
+        data += part
+    late = time.monotonic() >= ended
+    os.close(answer)
+    if packed:  # the end of process 1 is the end of all that it started
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(struct.unpack("i", packed)[0], signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(outer, 0)[1])
+    if code == 17 and not packed:
+        return {"status": "refused"}
+    if len(data) > LARGEST:
+        return {"status": "large"}
+    try:
+        return json.loads(data)
+    except ValueError:
+        return {"status": "time" if late or code in TOO_LONG else "died"}
+
+
+TOO_LONG = ((-signal.SIGKILL) & 127, (-signal.SIGXCPU) & 127)
+
+
+def serve() -> None:
+    """Answer the tasks that come in, one after the other, until there are no more."""
+    replies = os.dup(1)
+    os.dup2(2, 1)
+    import torch
+
+    import gradlab.models
+    import gradlab.training  # noqa: F401  (what learners import, so that no fork has to)
+
+    torch.set_num_threads(1)
+    torch.ones(2, requires_grad=True).sum().backward()
+    while True:
+        try:
+            task = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        data = json.dumps(answered(task)).encode()
+        os.write(replies, struct.pack("I", len(data)))
+        while data:
+            data = data[os.write(replies, data) :]
+
+
+if __name__ == "__main__":
+    serve()
