@@ -41,6 +41,11 @@ def execute(path: Path) -> nbformat.NotebookNode:
         extra_arguments=["--IPKernelApp.log_level=40"],
         resources={"metadata": {"path": path.parent}},
     ).execute()
+    return stripped(notebook)
+
+
+def stripped(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Without what differs from run to run, and without outputs that nothing checks."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of this run
         if cell.cell_type == "code" and CHECKED not in cell.source:
