@@ -9,6 +9,7 @@ compares them with the reference and writes the marks. It never runs, imports or
 """
 
 import argparse
+import csv
 import functools
 import io
 import json
