@@ -401,6 +401,28 @@ def overflow_depth(
     return float(layer)
 
 
+def batch_norm_factor(activation: Activation) -> float:
+    """By how much a layer with batch normalisation multiplies the squared gradient on its way back, before training.
+
+    The layers are wide, the batch is large, and pre-activations are normalised. Whatever the scale of the weights, a
+    layer then divides by the spread of the activation's output: E[phi'(z)^2] / Var[phi(z)] for a standard Gaussian z.
+
+    Args:
+        activation: a name of ``ACTIVATIONS`` or an element-wise callable.
+    Returns:
+        The factor, dimensionless: 1 for a linear layer, pi / (pi - 1) for ReLU, and below 1 for none.
+    Raises:
+        ValueError: for an unknown activation, or a constant one, whose output has no spread.
+        TypeError: for an activation that is neither a name nor a callable.
+    Source: Yang et al. 2019, theorem 3.9 for ReLU; that it is never below 1 is the Gaussian Poincare inequality.
+    """
+    function = activation_function(activation)
+    spread = gaussian_expectation(lambda z: function(z) ** 2) - gaussian_expectation(function) ** 2
+    if spread <= 1e-12:
+        raise ValueError(f"activation must not be constant, and {activation!r} is")
+    return gaussian_expectation(lambda z: slope(activation, z) ** 2) / spread
+
+
 def stability_limit(curvature: float) -> float:
     """The learning rate above which gradient descent on a quadratic diverges.
 

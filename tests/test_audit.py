@@ -32,6 +32,7 @@ VERDICTS = {
     "S13": audit.CONDITION,
     "S14": audit.CONDITION,
     "S15": audit.HOLDS,
+    "S16": audit.CONDITION,
     "S17": audit.CONDITION,
     "S19": audit.HOLDS,
     "S20": audit.FAILS,
@@ -48,10 +49,11 @@ VERDICTS = {
     "S31": audit.HOLDS,
     "S32": audit.HOLDS,
     "S33": audit.CONDITION,
+    "S34": audit.CONDITION,
 }
 
 # Whole trainings of recurrent or of very deep networks take too long for more than ten seeds.
-TRAININGS_COMPARED = {"S17", "S19"}
+TRAININGS_COMPARED = {"S16", "S17", "S19"}
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
 COLOURS = {audit.HOLDS: "success", audit.CONDITION: "warning", audit.FAILS: "danger"}
