@@ -423,6 +423,40 @@ def batch_norm_factor(activation: Activation) -> float:
     return gaussian_expectation(lambda z: slope(activation, z) ** 2) / spread
 
 
+def skip_growth(
+    activation: Activation, weight_std: float, depth: int, *, branch_scale: float = 1.0, variance: float = 1.0
+) -> Tensor:
+    """Mean square of the sum that skip connections carry: h + branch_scale * phi(W h), layer after layer.
+
+    Args:
+        activation: a name of ``ACTIVATIONS`` or an element-wise callable.
+        weight_std: sigma_w, at least 0.
+        depth: number of layers, at least 1; the first has no skip, h_1 = phi(z).
+        branch_scale: factor of the branch, at least 0.
+        variance: mean square of z, the first layer's pre-activations, above 0.
+    Returns:
+        float64, shape (depth,): the mean square of h_1 to h_depth. Where an activation's mean is not 0, as ReLU's, the
+        branches add up in one direction, and that is counted in.
+    Raises:
+        ValueError: for an unknown activation, a depth below 1, or a number that is negative or not finite.
+        TypeError: for an activation that is neither a name nor a callable.
+    Source: the recursion of Hanin & Rolnick 2018, section 3.3, with the branches' mean kept.
+    """
+    function = activation_function(activation)
+    weight_std, branch_scale = _require("weight_std", weight_std), _require("branch_scale", branch_scale)
+    _require("depth", depth, minimum=1)
+    variance = _require("variance", variance, strict=True)
+    mean = gaussian_expectation(function, variance)
+    found = [gaussian_expectation(lambda z: function(z) ** 2, variance)]
+    for _ in range(int(depth) - 1):
+        z = weight_std**2 * found[-1]
+        of_branch = branch_scale * gaussian_expectation(function, z)
+        square = branch_scale**2 * gaussian_expectation(lambda z: function(z) ** 2, z)
+        found.append(found[-1] + 2 * mean * of_branch + square)
+        mean += of_branch
+    return torch.tensor(found, dtype=torch.float64)
+
+
 def stability_limit(curvature: float) -> float:
     """The learning rate above which gradient descent on a quadratic diverges.
 

@@ -4,7 +4,17 @@ A claim is stated, then tested as stated. Where that does not hold, the correcte
 is computed from those measurements; nothing here says in advance what it should be.
 """
 
-from gradlab.audit import exploding, identification, league, networks, normalization, recurrence, starts, vanishing
+from gradlab.audit import (
+    exploding,
+    identification,
+    league,
+    networks,
+    normalization,
+    recurrence,
+    skips,
+    starts,
+    vanishing,
+)
 from gradlab.audit.claims import CONDITION, FAILS, HOLDS, SEEDS, Finding, Quantity, claims, finding, overview
 
 __all__ = [
@@ -23,6 +33,7 @@ __all__ = [
     "normalization",
     "overview",
     "recurrence",
+    "skips",
     "starts",
     "vanishing",
 ]
