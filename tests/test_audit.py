@@ -34,6 +34,7 @@ VERDICTS = {
     "S15": audit.HOLDS,
     "S16": audit.CONDITION,
     "S17": audit.CONDITION,
+    "S18": audit.CONDITION,
     "S19": audit.HOLDS,
     "S20": audit.FAILS,
     "S21": audit.HOLDS,
@@ -53,7 +54,7 @@ VERDICTS = {
 }
 
 # Whole trainings of recurrent or of very deep networks take too long for more than ten seeds.
-TRAININGS_COMPARED = {"S16", "S17", "S19"}
+TRAININGS_COMPARED = {"S16", "S17", "S18", "S19"}
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
 COLOURS = {audit.HOLDS: "success", audit.CONDITION: "warning", audit.FAILS: "danger"}

@@ -113,8 +113,8 @@ def _s18() -> Finding:
                 lambda v: v < 10,
             ),
         ),
-        "The gradient passes. But the sum grows by a factor in each layer, and the gradient with it. Scale the branch by "
-        "1/√depth or normalise it, and it does not.",
+        "The gradient passes. But the sum grows by a factor in each layer, and the gradient with it. A branch scaled by "
+        "1/√depth slows that down, one scaled by 1/depth ends it.",
         (
             each("first over last gradient with skips", skipped, "above 0.1", lambda v: v > 0.1),
             each(
@@ -125,5 +125,6 @@ def _s18() -> Finding:
             ),
             each("signal of layer 50 over layer 1, branch scaled by 1/√50", scaled, "below 100", lambda v: v < 100),
             each("the unscaled one over the scaled one", unscaled / scaled, "above 1e6", lambda v: v > 1e6),
+            each("signal of layer 50, branch scaled by 1/50", sums("relu", "1/L")[:, -1], "below 2", lambda v: v < 2),
         ),
     )
