@@ -440,7 +440,7 @@ def skip_growth(
     Raises:
         ValueError: for an unknown activation, a depth below 1, or a number that is negative or not finite.
         TypeError: for an activation that is neither a name nor a callable.
-    Source: the recursion of Hanin & Rolnick 2018, section 3.3, with the branches' mean kept.
+    Source: as Hanin & Rolnick 2018 follow the mean square through residual layers, with the branches' mean kept.
     """
     function = activation_function(activation)
     weight_std, branch_scale = _require("weight_std", weight_std), _require("branch_scale", branch_scale)

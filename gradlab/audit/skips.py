@@ -113,8 +113,8 @@ def _s18() -> Finding:
                 lambda v: v < 10,
             ),
         ),
-        "The gradient passes. But the sum grows by a factor in each layer, and the gradient with it. A branch scaled by "
-        "1/√depth slows that down, one scaled by 1/depth ends it.",
+        "The gradient passes. But the sum grows by a factor in each layer, and the gradient with it. A branch times "
+        "1/√depth slows that down, one times 1/depth ends it.",
         (
             each("first over last gradient with skips", skipped, "above 0.1", lambda v: v > 0.1),
             each(
