@@ -4,7 +4,7 @@ A claim is stated, then tested as stated. Where that does not hold, the correcte
 is computed from those measurements; nothing here says in advance what it should be.
 """
 
-from gradlab.audit import exploding, identification, league, networks, recurrence, starts, vanishing
+from gradlab.audit import exploding, identification, league, networks, recurrence, skips, starts, vanishing
 from gradlab.audit.claims import CONDITION, FAILS, HOLDS, SEEDS, Finding, Quantity, claims, finding, overview
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "networks",
     "overview",
     "recurrence",
+    "skips",
     "starts",
     "vanishing",
 ]
