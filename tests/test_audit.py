@@ -33,6 +33,7 @@ VERDICTS = {
     "S14": audit.CONDITION,
     "S15": audit.HOLDS,
     "S17": audit.CONDITION,
+    "S18": audit.CONDITION,
     "S19": audit.HOLDS,
     "S20": audit.FAILS,
     "S21": audit.HOLDS,
@@ -51,7 +52,7 @@ VERDICTS = {
 }
 
 # Whole trainings of recurrent or of very deep networks take too long for more than ten seeds.
-TRAININGS_COMPARED = {"S17", "S19"}
+TRAININGS_COMPARED = {"S17", "S18", "S19"}
 
 BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
 COLOURS = {audit.HOLDS: "success", audit.CONDITION: "warning", audit.FAILS: "danger"}
