@@ -364,6 +364,7 @@ def largest_gain(depth: int) -> float:
         raise ValueError(f"depth must be at least 1, got {depth}")
     return math.exp(((depth + 1) * math.log(depth + 1) - depth * math.log(depth)) / 2)
 
+
 def residual_growth(
     activation: Activation,
     depth: int,

@@ -128,7 +128,12 @@ BAD = [
     (theory.residual_growth, lambda: theory.residual_growth("relu", 2.5, 1.0), TypeError, r"depth.*integer.*2\.5"),
     (theory.residual_growth, lambda: theory.residual_growth("relu", 5, 0.0), ValueError, r"weight_std.*above 0"),
     (theory.residual_growth, lambda: theory.residual_growth("relu", 5, 1.0, -1), ValueError, r"branch_scale.*-1"),
-    (theory.residual_growth, lambda: theory.residual_growth("relu", 5, 1.0, 1, 0), ValueError, r"input_variance.*above 0"),
+    (
+        theory.residual_growth,
+        lambda: theory.residual_growth("relu", 5, 1.0, 1, 0),
+        ValueError,
+        r"input_variance.*above 0",
+    ),
     (theory.overflow_depth, lambda: theory.overflow_depth("swish", 2.0), ValueError, ACTIVATIONS),
     (theory.overflow_depth, lambda: theory.overflow_depth("relu", 0.0), ValueError, r"weight_std.*above 0.*0\.0"),
     (theory.overflow_depth, lambda: theory.overflow_depth("relu", NAN), ValueError, r"weight_std.*finite.*nan"),
