@@ -1586,36 +1586,6 @@ def _power(ratio: float) -> str:
 
 
 @_styled
-def signal_growth(measured: Sequence[Sequence[float]], predicted: Sequence[float], name: str) -> Figure:
-    """Size of the signal at each layer relative to the first: measured on real networks, with the predicted line.
-
-    Args:
-        measured: shape (seeds, layers), each row divided by its first entry.
-        predicted: shape (layers,).
-        name: of the network, for the title.
-    Raises:
-        ValueError: for arrays of other shapes.
-    """
-    (rows,) = _told_apart({"measured": measured}, "networks").values()
-    predicted = np.asarray(predicted, dtype=float)
-    if predicted.shape != rows.shape[1:]:
-        raise ValueError(f"predicted must have one entry for each of {rows.shape[1]} layers, got {predicted.shape}")
-    figure, axes = _axes("", "layer", "signal / first layer's")
-    layers = np.arange(1, rows.shape[1] + 1)
-    end = _bands(axes, layers, {f"measured, {len(rows)} networks": rows}, geometric=True).popitem()[1][-1]
-    axes.plot(layers, _positive(predicted), color=TEXT, linewidth=1.2, label="predicted")
-    axes.set_title(f"{name}: signal {_power(end)}")
-    _decade_axis(axes, [rows])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="best")
-    figure.set_label(
-        f"{name}. Size of the signal at each of {_layers(rows.shape[1])}, relative to the first, logarithmic, mean and "
-        f"range over {len(rows)} networks. At the last it is {end:.2g} measured and {predicted[-1]:.2g} predicted."
-    )
-    return figure
-
-
-@_styled
 def singular_values(values: Mapping[str, Sequence[Sequence[float]]], name: str, least: float = 1e-6) -> Figure:
     """Singular values of a network's Jacobian, from the largest to the smallest, relative to their root mean square.
 

@@ -365,6 +365,58 @@ def largest_gain(depth: int) -> float:
     return math.exp(((depth + 1) * math.log(depth + 1) - depth * math.log(depth)) / 2)
 
 
+def residual_growth(
+    activation: Activation,
+    depth: int,
+    weight_std: float,
+    branch_scale: float = 1.0,
+    input_variance: float = 1.0,
+    *,
+    bias_std: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """Predicted sizes along h_l = h_(l-1) + branch_scale * phi(W h_(l-1)): the sum going forward, the gradient back.
+
+    Args:
+        activation: a name or a smooth element-wise callable.
+        depth: number L of layers, at least 1; the first has no skip connection.
+        weight_std, bias_std: sigma_w and sigma_b, the same in every layer.
+        branch_scale: factor s of the branch; 0 leaves the identity.
+        input_variance: mean square of the network's inputs, above 0.
+    Returns:
+        Two tensors of shape (depth,), float64: the root mean square of h_l over that of h_1, and the gradient norm at
+        h_l over that at h_L. Forward, the branch and the sum are not independent where phi has a mean, as ReLU has:
+        twice the product of the two means comes on top. Backward, a block multiplies the square of a random gradient
+        by 1 + s^2 chi. This is a lower bound for ReLU: the part of the gradient along h grows as h does.
+    Raises:
+        ValueError: for an unknown activation, a depth below 1, or an argument that is not finite or out of range.
+        TypeError: for a depth that is no integer.
+    """
+    if isinstance(depth, bool) or not isinstance(depth, int):
+        raise TypeError(f"depth must be an integer, got {depth!r}")
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    phi = activation_function(activation)
+    weight_std = _require("weight_std", weight_std, strict=True)
+    branch_scale = _require("branch_scale", branch_scale)
+    bias_std = _require("bias_std", bias_std)
+    square, mean, scale = _require("input_variance", input_variance, strict=True), 0.0, 1.0
+    squares, factors = [], []
+    for number in range(depth):
+        variance = weight_std**2 * square + bias_std**2
+        branch_mean = gaussian_expectation(phi, variance)
+        branch_square = gaussian_expectation(lambda z: phi(z) ** 2, variance)
+        if number:
+            factors.append(math.sqrt(1 + scale**2 * chi(activation, weight_std, variance)))
+            square += 2 * scale * mean * branch_mean + scale**2 * branch_square
+            mean += scale * branch_mean
+        else:
+            square, mean, scale = branch_square, branch_mean, branch_scale
+        squares.append(square)
+    forward = torch.tensor(squares, dtype=torch.float64).sqrt()
+    back = torch.tensor([*factors, 1.0], dtype=torch.float64).flip(0).cumprod(0).flip(0)
+    return forward / forward[0], back
+
+
 def overflow_depth(
     activation: Activation, weight_std: float, *, input_variance: float = 1.0, width: int = 256
 ) -> float:
@@ -421,40 +473,6 @@ def batch_norm_factor(activation: Activation) -> float:
     if spread <= 1e-12:
         raise ValueError(f"activation must not be constant, and {activation!r} is")
     return gaussian_expectation(lambda z: slope(activation, z) ** 2) / spread
-
-
-def skip_growth(
-    activation: Activation, weight_std: float, depth: int, *, branch_scale: float = 1.0, variance: float = 1.0
-) -> Tensor:
-    """Mean square of the sum that skip connections carry: h + branch_scale * phi(W h), layer after layer.
-
-    Args:
-        activation: a name of ``ACTIVATIONS`` or an element-wise callable.
-        weight_std: sigma_w, at least 0.
-        depth: number of layers, at least 1; the first has no skip, h_1 = phi(z).
-        branch_scale: factor of the branch, at least 0.
-        variance: mean square of z, the first layer's pre-activations, above 0.
-    Returns:
-        float64, shape (depth,): the mean square of h_1 to h_depth. Where an activation's mean is not 0, as ReLU's, the
-        branches add up in one direction, and that is counted in.
-    Raises:
-        ValueError: for an unknown activation, a depth below 1, or a number that is negative or not finite.
-        TypeError: for an activation that is neither a name nor a callable.
-    Source: as Hanin & Rolnick 2018 follow the mean square through residual layers, with the branches' mean kept.
-    """
-    function = activation_function(activation)
-    weight_std, branch_scale = _require("weight_std", weight_std), _require("branch_scale", branch_scale)
-    _require("depth", depth, minimum=1)
-    variance = _require("variance", variance, strict=True)
-    mean = gaussian_expectation(function, variance)
-    found = [gaussian_expectation(lambda z: function(z) ** 2, variance)]
-    for _ in range(int(depth) - 1):
-        z = weight_std**2 * found[-1]
-        of_branch = branch_scale * gaussian_expectation(function, z)
-        square = branch_scale**2 * gaussian_expectation(lambda z: function(z) ** 2, z)
-        found.append(found[-1] + 2 * mean * of_branch + square)
-        mean += of_branch
-    return torch.tensor(found, dtype=torch.float64)
 
 
 def stability_limit(curvature: float) -> float:

@@ -206,10 +206,6 @@ ORDINARY |= {
         lambda: plots.there_and_back([[1.0, 0.5], [1.0, 0.5]], [[1e-9, 1.0], [1e-7, 1.0]], "tanh, Xavier"),
         ("tanh, Xavier", "2 layers", "2 networks", "signal ends at 0.5", "gradient at 1e-08"),
     ),
-    "signal_growth": (
-        lambda: plots.signal_growth([[1.0, 4.0], [1.0, 9.0]], [1.0, 5.0], "relu, skips"),
-        ("relu, skips", "2 layers", "2 networks", "6 measured", "5 predicted"),
-    ),
     "singular_values": (
         lambda: plots.singular_values({"gaussian": [[2.0, 0.0]], "orthogonal": [[1.0, 1.0]]}, "linear, 4 layers"),
         ("linear, 4 layers", "gaussian: largest 1.41, 1 of 2 above 0.1", "orthogonal: largest 1, 2 of 2"),
@@ -330,7 +326,6 @@ UNUSUAL = {
     "steps all lost": lambda: plots.signal_by_step(breaking(), rows=[1, -1]),
     "states that get nothing": lambda: plots.through_time({"RNN": [[0.0, NAN, 1.0], [INF, NAN, 1.0]]}),
     "signal and gradient that are lost": lambda: plots.there_and_back([[1.0, INF]], [[0.0, NAN]], "lost"),
-    "growth that is lost": lambda: plots.signal_growth([[1.0, INF]], [1.0, INF], "lost"),
     "shares on a logarithmic axis": lambda: plots.against(
         [0.001, 0.1], {"a": [[0.0, NAN]]}, "t", ("x", "y"), logarithmic_x=True
     ),
@@ -946,12 +941,6 @@ def test_a_signal_and_a_gradient_that_are_kept_stay_on_the_line_of_one():
     figure = plots.there_and_back([[1.0, 1.0, 1.0]], [[1e-4, 1e-2, 1.0]], "net")
     assert np.allclose(line(figure, "signal, going forward")[1], 1) and level(figure, 1.0)
     assert np.allclose(line(figure, "gradient, going back")[1], [1e-4, 1e-2, 1.0])
-
-
-def test_growth_is_shown_beside_its_prediction():
-    figure = plots.signal_growth([[1.0, 10.0, 100.0], [1.0, 10.0, 10_000.0]], [1.0, 20.0, 400.0], "net")
-    assert np.allclose(line(figure, "measured, 2 networks")[1], [1, 10, 1000])
-    assert np.allclose(line(figure, "predicted")[1], [1, 20, 400])
 
 
 def test_singular_values_are_shown_relative_to_their_root_mean_square():

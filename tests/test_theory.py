@@ -452,22 +452,3 @@ def test_with_batch_norm_the_factor_is_that_of_yang_and_never_below_1():
     assert theory.batch_norm_factor("linear") == pytest.approx(1, rel=1e-9)
     for activation in (*theory.ACTIVATIONS, torch.nn.functional.elu, torch.sin):
         assert theory.batch_norm_factor(activation) >= 1 - 1e-9
-
-
-@pytest.mark.parametrize(("activation", "scale"), [("relu", 1.0), ("relu", 0.2), ("tanh", 1.0)])
-def test_the_sum_that_skips_carry_grows_as_in_sampled_networks(activation, scale):
-    torch.manual_seed(0)
-    width, sizes = 1000, []
-    for _ in range(20):
-        h = theory.activation_function(activation)(torch.randn(width, dtype=torch.float64))
-        sizes.append([h.square().mean()])
-        for _ in range(7):
-            w = torch.randn(width, width, dtype=torch.float64) * (1.2 / width) ** 0.5
-            h = h + scale * theory.activation_function(activation)(w @ h)
-            sizes[-1].append(h.square().mean())
-    told = theory.skip_growth(activation, 1.2**0.5, 8, branch_scale=scale)
-    assert told.numpy() == pytest.approx(torch.tensor(sizes).mean(0).numpy(), rel=0.06)
-
-
-def test_a_skip_without_a_branch_carries_the_same_for_ever():
-    assert theory.skip_growth("tanh", 3.0, 5, branch_scale=0.0).diff().abs().max() == 0
