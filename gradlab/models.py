@@ -110,8 +110,8 @@ class MLP(_Stack):
         init: a name of ``initializers.INITIALIZERS`` or sigma_w as a number; used for every layer and the read-out.
         norm: ``"batch"`` or ``"layer"`` normalises the pre-activations of every hidden layer.
         skip: layers 2 to L add their input to their output: h + branch_scale * activation(layer(h)).
-        branch_scale: factor of the branch, only with ``skip``. 1 / sqrt(depth) keeps the sum from growing where the branch has
-            mean 0; behind a ReLU it takes 1 / depth.
+        branch_scale: factor of the branch, only with ``skip``. 1 / sqrt(depth) keeps the sum from growing
+            where the branch has mean 0; behind a ReLU it takes 1 / depth.
         in_features, out_features: 64 pixels and 10 classes unless told, as in ``data.digits``.
         seed: of the starting weights; with None they come from torch's global generator.
     Raises:
