@@ -15,9 +15,11 @@ from torch.nn.functional import cross_entropy
 from gradlab import Recorder, audit, diagnose, theory
 from gradlab.data import digits
 from gradlab.exercises import Exercise, Lab, Mistake, labs
+from gradlab.exercises import clipping as ninth
 from gradlab.exercises import exploding as third
 from gradlab.exercises import gradient_descent as first
 from gradlab.exercises import identification as fourth
+from gradlab.exercises import starts as fifth
 from gradlab.exercises import vanishing as second
 from gradlab.models import MLP
 from gradlab.recorder import probe
@@ -343,6 +345,91 @@ def test_macro_f1_is_that_of_a_peer_library(seed):
     for truth, said in fourth.MACRO_F1.cases(seed):
         expected = f1_score(truth, said, average="macro")
         assert fourth.MACRO_F1.reference(truth, said) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_first_weights_are_as_spread_as_torch_draws_them(seed):
+    torch.manual_seed(seed)
+    draw = {
+        "lecun": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="linear"),
+        "xavier": torch.nn.init.xavier_normal_,
+        "he": lambda w: torch.nn.init.kaiming_normal_(w, nonlinearity="relu"),
+    }
+    for fan_in, fan_out, start in fifth.START_STD.cases(seed):
+        drawn = draw[start](torch.empty(fan_out, fan_in)).std().item()
+        assert fifth.START_STD.reference(fan_in, fan_out, start) == pytest.approx(drawn, rel=0.06)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_critical_gain_keeps_the_mean_square_of_random_numbers(seed):
+    z = torch.randn(400_000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    for (phi,) in fifth.CRITICAL_GAIN.cases(seed):
+        gain = fifth.CRITICAL_GAIN.reference(phi)
+        assert gain**2 * phi(z).square().mean().item() == pytest.approx(1, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_dead_units_are_those_whose_weights_get_no_gradient(seed):
+    for model, x in fifth.DEAD_SHARE.cases(seed):
+        torch.manual_seed(seed)
+        (model(x) * torch.randn(len(x), 10)).sum().backward()
+        layers = [module for module in model if isinstance(module, torch.nn.Linear)][:-1]
+        expected = [(layer.weight.grad == 0).all(1).double().mean().item() for layer in layers]
+        assert [share.item() for share in fifth.DEAD_SHARE.reference(model, x)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_stretched_directions_are_those_of_the_jacobian(seed):
+    for (weights,) in fifth.STRETCHED.cases(seed):
+
+        def through(x, weights=weights):
+            for weight in weights:
+                x = weight @ x
+            return x
+
+        jacobian = torch.autograd.functional.jacobian(through, torch.ones(len(weights[0]), dtype=torch.float64)).numpy()
+        values = np.sqrt(np.linalg.eigvalsh(jacobian.T @ jacobian).clip(0))[::-1]
+        assert fifth.STRETCHED.reference(weights).numpy() == pytest.approx(
+            values / np.sqrt((values**2).mean()), rel=1e-4, abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_clipping_agrees_with_torch(seed):
+    for gradients, threshold in ninth.CLIPPED.cases(seed):
+        parameters = [torch.nn.Parameter(torch.zeros_like(g)) for g in gradients]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_(parameters, threshold)
+        for parameter, mine in zip(parameters, ninth.CLIPPED.reference(gradients, threshold), strict=True):
+            assert torch.allclose(parameter.grad, mine, rtol=1e-5)
+    for gradient, value in ninth.KEPT_DIRECTION.cases(seed):
+        parameter = torch.nn.Parameter(torch.zeros_like(gradient))
+        parameter.grad = gradient.clone()
+        torch.nn.utils.clip_grad_value_([parameter], value)
+        expected = np.dot(gradient, parameter.grad) / np.linalg.norm(gradient) / np.linalg.norm(parameter.grad)
+        assert ninth.KEPT_DIRECTION.reference(gradient, value).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_clipped_walks_are_those_of_pen_and_paper(seed):
+    for loss, start, learning_rate, threshold, steps in ninth.TRAINED.cases(seed):
+        w = start.numpy().copy()
+        for _ in range(steps):
+            gradient = np.arange(1, len(w) + 1) * w + 3 * loss.keywords["steepness"] * np.linalg.norm(w) * w
+            gradient *= min(1, threshold / np.linalg.norm(gradient))
+            w -= learning_rate * gradient
+        *weights, last = ninth.TRAINED.reference(loss, start, learning_rate, threshold, steps)
+        assert [float(v) for v in weights] == pytest.approx(w.tolist(), rel=1e-4, abs=1e-6)
+        assert float(last) == pytest.approx(np.linalg.norm(gradient), rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_share_of_the_steps_lies_above_the_threshold(seed):
+    for norms, share in ninth.THRESHOLD.cases(seed):
+        finite = norms[norms.isfinite()]
+        above = (finite > ninth.THRESHOLD.reference(norms, share)).sum().item()
+        assert abs(above - share * len(finite)) <= 1
 
 
 # --- what a learner sees ---------------------------------------------------------------------------------------------
