@@ -19,6 +19,7 @@ from gradlab.exercises import clipping as ninth
 from gradlab.exercises import exploding as third
 from gradlab.exercises import gradient_descent as first
 from gradlab.exercises import identification as fourth
+from gradlab.exercises import normalization as sixth
 from gradlab.exercises import starts as fifth
 from gradlab.exercises import vanishing as second
 from gradlab.models import MLP
@@ -392,6 +393,28 @@ def test_stretched_directions_are_those_of_the_jacobian(seed):
         assert fifth.STRETCHED.reference(weights).numpy() == pytest.approx(
             values / np.sqrt((values**2).mean()), rel=1e-4, abs=1e-5
         )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_normalised_by_hand_in_numpy(seed):
+    for z, gamma, beta, eps in sixth.NORMALIZED.cases(seed):
+        by_hand = gamma.numpy() * (z.numpy() - z.numpy().mean(0)) / np.sqrt(z.numpy().var(0) + eps) + beta.numpy()
+        assert sixth.NORMALIZED.reference(z, gamma, beta, eps).numpy() == pytest.approx(by_hand, abs=1e-9)
+    for batches, x, momentum, eps in sixth.EVALUATED.cases(seed):
+        mean, variance = np.zeros(4), np.ones(4)
+        for batch in batches:
+            mean += momentum * (batch.numpy().mean(0) - mean)
+            variance += momentum * (batch.numpy().var(0, ddof=1) - variance)
+        by_hand = (x.numpy() - mean) / np.sqrt(variance + eps)
+        assert sixth.EVALUATED.reference(batches, x, momentum, eps).numpy() == pytest.approx(by_hand, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_factor_of_batch_norm_agrees_with_random_numbers(seed):
+    z = torch.randn(400_000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    for (phi,) in sixth.FACTOR.cases(seed):
+        drawn = theory.slope(phi, z).square().mean() / phi(z).var()
+        assert sixth.FACTOR.reference(phi) == pytest.approx(drawn.item(), rel=0.02)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
