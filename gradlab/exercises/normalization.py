@@ -81,7 +81,7 @@ NORMALIZED = Exercise(
         Mistake(
             "gamma and beta without effect",
             lambda z, gamma, beta, eps: _normalized(z, torch.ones_like(gamma), torch.zeros_like(beta), eps),
-            "Your gamma and beta change nothing. Multiply and add after the normalisation: before it, they are taken away "
+            "Your gamma and beta change nothing. Multiply and add after the normalisation: before, they are taken away "
             "again.",
         ),
     ),
