@@ -20,6 +20,7 @@ from gradlab.exercises import exploding as third
 from gradlab.exercises import gradient_descent as first
 from gradlab.exercises import identification as fourth
 from gradlab.exercises import normalization as sixth
+from gradlab.exercises import recurrence as eighth
 from gradlab.exercises import starts as fifth
 from gradlab.exercises import vanishing as second
 from gradlab.models import MLP
@@ -415,6 +416,44 @@ def test_the_factor_of_batch_norm_agrees_with_random_numbers(seed):
     for (phi,) in sixth.FACTOR.cases(seed):
         drawn = theory.slope(phi, z).square().mean() / phi(z).var()
         assert sixth.FACTOR.reference(phi) == pytest.approx(drawn.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_step_of_an_lstm_by_hand_and_what_its_biases_do_in_torch(seed):
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    for case in eighth.LSTM_STEP.cases(seed):
+        x, h, c, w_x, w_h, bias = (part.numpy() for part in case)
+        i, f, g, o = np.split(x @ w_x.T + h @ w_h.T + bias, 4, axis=1)
+        kept = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        state, cell = eighth.LSTM_STEP.reference(*case)
+        assert cell.numpy() == pytest.approx(kept) and state.numpy() == pytest.approx(sigmoid(o) * np.tanh(kept))
+    for b_x, b_h, bias in eighth.FORGET_BIAS.cases(seed):
+        units = len(b_x) // 4
+        layer = torch.nn.LSTMCell(2, units, dtype=torch.float64)
+        with torch.no_grad():
+            for parameter, value in zip(
+                (layer.bias_ih, layer.bias_hh), eighth.FORGET_BIAS.reference(b_x, b_h, bias), strict=True
+            ):
+                parameter.copy_(value)
+            layer.weight_ih.zero_(), layer.weight_hh.zero_()
+            zero, one = torch.zeros(1, units, dtype=torch.float64), torch.ones(1, units, dtype=torch.float64)
+            kept = (
+                layer(torch.zeros(1, 2).double(), (zero, one))[1] - layer(torch.zeros(1, 2).double(), (zero, zero))[1]
+            )
+        assert kept.numpy() == pytest.approx(sigmoid(bias))  # what is left of a cell that held 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cell_holds_the_share_after_so_many_steps_and_a_radius_is_met(seed):
+    for bias, share in eighth.REMEMBERED.cases(seed):
+        steps = eighth.REMEMBERED.reference(bias, share)
+        assert torch.sigmoid(torch.tensor(bias, dtype=torch.float64)).item() ** steps == pytest.approx(share)
+    for w, radius in eighth.SCALED.cases(seed):
+        scaled = eighth.SCALED.reference(w, radius).numpy()
+        assert np.abs(np.linalg.eigvals(scaled)).max() == pytest.approx(radius)
+        assert np.linalg.matrix_rank(np.stack([scaled.ravel(), w.numpy().ravel()])) == 1
 
 
 @pytest.mark.parametrize("seed", SEEDS)
