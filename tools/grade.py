@@ -1,4 +1,4 @@
-"""Assignments in nbgrader's format, marked outside learners' processes: `make release`, `make grade`, `make feedback`.
+"""Assignments in nbgrader's format, marked outside learners' processes. Begun; not yet tried on a whole class.
 
 python tools/grade.py release LAB            enter the lab in the gradebook, and pack what learners get
 python tools/grade.py grade LAB              mark submitted/<student>/LAB/LAB.ipynb, and write grades.csv
