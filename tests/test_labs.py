@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 
 import nbformat
 import pytest
@@ -96,13 +95,12 @@ def test_marked_cells_hold_what_nbval_compares(name, kind):
 @every_lab
 def test_right_answers_tick_within_a_minute_and_a_gigabyte(name, tmp_path):
     notebook = read("solutions", name)
-    peak = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    notebook.cells.append(nbformat.v4.new_code_cell(peak))
-    start = time.monotonic()
+    used = "import resource; r = resource.getrusage(resource.RUSAGE_SELF); print(r.ru_maxrss, r.ru_utime + r.ru_stime)"
+    notebook.cells.append(nbformat.v4.new_code_cell(used))
     run(notebook, tmp_path)
-    assert time.monotonic() - start < 60
-    per_unit = 1 if sys.platform == "darwin" else 1024
-    assert int(notebook.cells[-1].outputs[0].text) * per_unit < 1e9
+    peak, seconds = notebook.cells[-1].outputs[0].text.split()
+    assert float(seconds) < 60, "of computing; how long it takes depends on what else the machine does"
+    assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 1e9
     for exercise in LABS[name].exercises:
         assert said(notebook, exercise.name) == f"✓ {exercise.name}: Right.\n"
 

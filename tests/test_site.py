@@ -35,7 +35,7 @@ def visit(page, url: str) -> None:
 def page(browser):
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     page.noise = []
     page.on("console", lambda message: page.noise.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: page.noise.append(str(error)))
