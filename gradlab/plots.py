@@ -1289,12 +1289,17 @@ def _decade_axis(axes: Axes, lines: Sequence[np.ndarray], *always: float) -> Non
 
 
 @_styled
-def through_time(measured: Mapping[str, Sequence[Sequence[float]]], predicted: Sequence[float] | None = None) -> Figure:
+def through_time(
+    measured: Mapping[str, Sequence[Sequence[float]]],
+    predicted: Sequence[float] | None = None,
+    step: str = "time step",
+) -> Figure:
     """Gradient norm at the state after each time step, relative to the last: what comes back through time.
 
     Args:
         measured: name of a network, at most 4 -> shape (seeds, time steps), each row divided by its last entry.
         predicted: shape (time steps,), a line to compare with, if any.
+        step: what one step is, if not of time: "block".
     Raises:
         ValueError: for no network, more than 4, arrays of other shapes, or a prediction of another length.
     """
@@ -1302,7 +1307,7 @@ def through_time(measured: Mapping[str, Sequence[Sequence[float]]], predicted: S
     steps = next(iter(curves.values())).shape[1]
     if predicted is not None and np.shape(predicted) != (steps,):
         raise ValueError(f"predicted must have shape ({steps},) as measured has, got {np.shape(predicted)}")
-    figure, axes = _axes("", "time step", "gradient norm / last step's")
+    figure, axes = _axes("", step, "gradient norm / last step's")
     time = np.arange(1, steps + 1)
     middles = _bands(axes, time, curves, geometric=True)
     if predicted is not None:
@@ -1310,15 +1315,15 @@ def through_time(measured: Mapping[str, Sequence[Sequence[float]]], predicted: S
     _decade_axis(axes, [*curves.values(), () if predicted is None else predicted], 0.1, 10)
     name = next(iter(middles))
     axes.set_title(
-        f"The first step gets {_times(middles[name][0])} of the last one's"
+        f"The first {step} gets {_times(middles[name][0])} of the last one's"
         if len(middles) == 1
-        else "What comes back to the first step"
+        else f"What comes back to the first {step}"
     )
     axes.legend(loc="best")
     told = "; ".join(f"{name} {middle[0]:.2g}" for name, middle in middles.items())
     line = "" if predicted is None else f" Predicted: {np.asarray(predicted)[0]:.2g}."
     figure.set_label(
-        f"Gradient norm at the state after each of {steps} time steps, relative to the last, logarithmic. At the "
+        f"Gradient norm at the state after each of {steps} {step}s, relative to the last, logarithmic. At the "
         f"first: {told}.{line}"
     )
     return figure
