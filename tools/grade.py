@@ -99,6 +99,10 @@ def _sandbox() -> list[str]:
             command += ["--cap-add", kept]
     for folder in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache"):
         command += ["--ro-bind-try", folder, folder]
+    # PyTorch asks here what the processor can do; left in the dark it computes with other instructions, and rounds
+    # other than outside
+    for place in ("/sys/devices/system/cpu", "/proc/cpuinfo"):
+        command += ["--ro-bind-try", place, place]
     places = {Path(folder) for folder in (sys.base_prefix, sys.prefix)}
     for folder in sorted(places | {place.resolve() for place in places}):  # a link leads to its real place
         for parent in reversed(folder.parents[:-1]):

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterable
 
 NEW_IPC, NEW_USER, NEW_PID = 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
-LARGEST = 2**23  # bytes of an answer
+LARGEST, MOST = 2**23, 2**18  # bytes of an answer, and numbers in it
 NOBODY = 65534
 FILE_NAME = "submission"  # in a traceback
 
@@ -65,12 +65,18 @@ def needed(name: str, found: list[ast.stmt]) -> list[ast.stmt]:
     return [statement for i, statement in enumerate(found) if i in chosen]
 
 
+class TooLarge(Exception):
+    """An answer of more numbers than any exercise asks for."""
+
+
 def plain(answer: object) -> object:
     """Numbers, and nested lists of them; anything else becomes a text, which is never a right answer."""
     if isinstance(answer, (list, tuple)):
         return [plain(part) for part in answer]
     if answer is None or isinstance(answer, (bool, int, float, str)):
         return answer
+    if answer.numel() > MOST if hasattr(answer, "numel") else getattr(answer, "size", 0) > MOST:
+        raise TooLarge
     return plain(answer.detach().tolist() if hasattr(answer, "detach") else answer.tolist())
 
 
@@ -125,6 +131,8 @@ def learner(task: dict, answer: int) -> None:
         result = called(task["name"], task["cells"], pickle.loads(task["cases"]))
     except NotImplementedError:
         result = {"status": "blank"}
+    except TooLarge:
+        result = {"status": "large"}
     except MemoryError:
         result = {"status": "memory"}
     except RecursionError as error:

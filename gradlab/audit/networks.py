@@ -89,6 +89,7 @@ def probes(
     return [probe(MLP(depth, width, activation, init, seed=seed), *digits_batch()) for seed in seeds]
 
 
+@memory.cache
 def profiles(
     depth: int, activation: theory.Activation, init: Initializer, width: int = 256, seeds: Sequence[int] = SEEDS
 ) -> np.ndarray:

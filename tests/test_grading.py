@@ -1,0 +1,172 @@
+"""A class handed in: every kind of submission gets the marks it deserves, and none of them harms another."""
+
+import csv
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import submissions
+from conftest import ROOT, absent
+from nbgrader.api import Gradebook
+from submissions import LAB
+
+from tools import grade
+
+OTHERS = [lab.name for lab in grade.exercises.labs() if lab.name != LAB]
+COURSE = "vanishing-and-exploding-gradients"
+
+
+@pytest.fixture(autouse=True)
+def a_jail(monkeypatch):
+    if shutil.which("bwrap") is None:
+        absent("bubblewrap")
+    # as many seconds as the endless ones waste; benchmarks/grading.py tries the limits that a class gets
+    monkeypatch.setattr(grade, "SECONDS", 2)
+    monkeypatch.setattr(grade, "WALL", 4)
+
+
+def course(folder, *labs):
+    """A small copy of the project, with these labs released."""
+    shutil.copy(ROOT / "nbgrader_config.py", folder)
+    for lab in labs:
+        for kind in ("solutions", "labs"):
+            shutil.copytree(ROOT / kind / lab, folder / kind / lab, dirs_exist_ok=True)
+        grade.release(lab, folder)
+    return folder
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def class_of_all_kinds(tmp_path_factory):
+    if shutil.which("bwrap") is None:
+        absent("bubblewrap")
+    root = course(tmp_path_factory.mktemp("course"), LAB)
+    kinds = submissions.every_kind(root / "submitted", root / "gradebook.db")
+    learners = submissions.hand_in(kinds, LAB, root / "submitted")
+    handed_in = {path: path.read_bytes() for path in (root / "submitted").rglob("*.ipynb")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grade, "SECONDS", 2)
+        patch.setattr(grade, "WALL", 4)
+        table = {row["student"]: row for row in grade.grade(LAB, root, workers=2, seed=3)}
+    assert {path: path.read_bytes() for path in handed_in} == handed_in, "a submission was changed"
+    return root, kinds, learners, table
+
+
+def test_every_kind_gets_its_marks_its_flag_and_the_name_of_its_mistake(class_of_all_kinds):
+    _, kinds, learners, table = class_of_all_kinds
+    assert len(table) == len(kinds) > 70
+    wrong = {}
+    for kind, submission in kinds.items():
+        row = table[learners[kind]]
+        points = {exercise: row[exercise] for exercise in submission.points}
+        named = "; ".join(f"{exercise}: {mistake}" for exercise, mistake in submission.mistakes.items())
+        flag = submission.flag in row["flags"] if submission.flag else not row["flags"]
+        if points != submission.points or not flag or (named and row["mistakes"] != named):
+            wrong[kind] = row
+    assert not wrong
+
+
+def test_the_gradebook_holds_the_same_marks(class_of_all_kinds):
+    root, kinds, learners, _ = class_of_all_kinds
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", COURSE) as book:
+        kept = {
+            kind: {
+                g.name.removeprefix("check-"): g.auto_score
+                for g in book.find_submission_notebook(LAB, LAB, learners[kind]).grades
+            }
+            for kind in kinds
+        }
+        looked_at = {kind for kind in kinds if book.find_submission(LAB, learners[kind]).needs_manual_grade}
+    assert kept == {kind: submission.points for kind, submission in kinds.items()}
+    assert looked_at == {kind for kind, submission in kinds.items() if submission.flag}, (
+        "what is flagged, a person sees"
+    )
+
+
+def test_the_tables_hold_everyone_once(class_of_all_kinds):
+    root, kinds, learners, table = class_of_all_kinds
+    grades, moodle, canvas = (rows(root / "grades" / LAB / f"{name}.csv") for name in ("grades", "moodle", "canvas"))
+    assert [row["student"] for row in grades] == sorted(learners.values())
+    marks = {learner: float(row[LAB]) for learner, row in table.items()}
+    assert marks["right"] == max(marks.values()) == sum(kinds["right"].points.values())
+    assert {row["ID number"]: float(row[LAB]) for row in moodle} == marks
+    assert {row["SIS Login ID"]: float(row[LAB]) for row in canvas[1:]} == marks
+
+
+def test_what_a_learner_gets_back_says_what_was_wrong(class_of_all_kinds):
+    root, _, learners, _ = class_of_all_kinds
+    kind = "step: uphill"
+    shown = nbformat.read(root / "autograded" / learners[kind] / LAB / f"{LAB}.ipynb", as_version=4)
+    (said,) = submissions.cell(shown, "check-step").outputs
+    assert said.text.startswith("✗ step (uphill): The gradient points to where the loss grows.")
+    assert "learning_rate * gradient" in submissions.cell(shown, "step").source, "their own answer"
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", COURSE) as book:
+        comments = {c.name: c.comment for c in book.find_submission_notebook(LAB, LAB, learners[kind]).comments}
+    assert comments["step"].startswith("The gradient points to where the loss grows.")
+
+
+def test_marks_do_not_depend_on_how_many_work_at_once(class_of_all_kinds):
+    root, _, _, table = class_of_all_kinds
+    some = ["right", *sorted(set(table) - {"right"})[3:20]]
+    for learner in some:
+        released = submissions.given_out(LAB)
+        alone = grade.mark(root / "submitted" / learner / LAB, LAB, learner, 3, released)
+        (row,) = grade.table([alone], LAB)
+        assert row == table[learner]
+
+
+@pytest.mark.parametrize("lab", OTHERS)
+def test_a_handful_of_every_other_lab(lab, tmp_path):
+    kinds = submissions.handful(lab)
+    learners = submissions.hand_in(kinds, lab, tmp_path)
+    marked = {m.student: m for m in grade.mark_class(tmp_path, lab, 5, 2, submissions.given_out(lab))}
+    for kind, submission in kinds.items():
+        given = marked[learners[kind]]
+        assert {mark.exercise: mark.points for mark in given.marks} == submission.points, kind
+        assert submission.flag in "".join(given.flags) if submission.flag else not given.flags, kind
+
+
+def test_from_release_to_feedback_by_the_three_commands(tmp_path):
+    root = course(tmp_path, LAB)
+    assert (root / "release" / f"{LAB}.zip").exists()
+    kinds = {kind: s for kind, s in submissions.handful(LAB).items() if kind in ("right", "half")}
+    learners = submissions.hand_in(kinds, LAB, root / "submitted")
+    for command in ("grade", "feedback"):
+        subprocess.run([sys.executable, ROOT / "tools" / "grade.py", command, LAB, "--root", root], check=True)
+    page = (root / "feedback" / learners["half"] / LAB / f"{LAB}.html").read_text()
+    assert "Not attempted yet." in page and "Score: 4.0 / 8.0" in page.replace("\n", " ")
+
+
+def test_a_mark_that_a_person_gave_stays(tmp_path):
+    root = course(tmp_path, LAB)
+    learner = submissions.hand_in({"half": submissions.handful(LAB)["half"]}, LAB, root / "submitted")["half"]
+    grade.grade(LAB, root, workers=1)
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", COURSE) as book:
+        book.find_grade("check-fused_step", LAB, LAB, learner).manual_score = 0.5
+        book.db.commit()
+    grade.grade(LAB, root, workers=1)
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", COURSE) as book:
+        assert book.find_grade("check-fused_step", LAB, LAB, learner).score == 0.5
+
+
+def test_a_lab_that_was_not_released_and_a_class_that_handed_in_nothing(tmp_path):
+    shutil.copytree(ROOT / "labs" / LAB, tmp_path / "labs" / LAB)
+    with pytest.raises(LookupError, match=f"make release LAB={LAB}"):
+        grade.grade(LAB, tmp_path)
+    with pytest.raises(FileNotFoundError, match=f"submitted/<student>/{LAB}/"):
+        grade.grade(LAB, course(tmp_path, LAB))
+
+
+def test_without_a_jail_nothing_is_marked_and_nothing_written(tmp_path, monkeypatch):
+    root = course(tmp_path, LAB)
+    submissions.hand_in({"right": submissions.handful(LAB)["right"]}, LAB, root / "submitted")
+    monkeypatch.setattr(grade.shutil, "which", lambda name: None)
+    with pytest.raises(grade.NoJail, match="bubblewrap"):
+        grade.grade(LAB, root, workers=1)
+    assert not (root / "grades").exists() and not (root / "autograded").exists()
