@@ -21,7 +21,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from gradlab.data import Dataset, adding_problem, digits
 from gradlab.models import MLP, ConvNet, RecurrentClassifier
-from gradlab.recorder import Record, Recorder
+from gradlab.record import Record
+from gradlab.recorder import Recorder
 from gradlab.training import chance_loss
 
 

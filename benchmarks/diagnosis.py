@@ -31,7 +31,7 @@ import bank
 from bank import CASES, FAIL, PASS, Case, Outcome, Spec, changed, reference
 
 from gradlab.diagnosis import KINDS, Diagnosis, diagnose
-from gradlab.recorder import Record
+from gradlab.record import Record
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "book" / "assets" / "diagnosis.json"

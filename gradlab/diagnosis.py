@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gradlab.recorder import Record
+from gradlab.record import Record
 
 KINDS = (
     "healthy",

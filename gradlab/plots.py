@@ -20,7 +20,7 @@ from matplotlib.transforms import ScaledTranslation
 from torch import Tensor
 
 from gradlab import theory
-from gradlab.recorder import HISTOGRAM_EDGES, Record
+from gradlab.record import HISTOGRAM_EDGES, Record
 
 # The explorers turn these into the page's own colours, so that a figure is readable in light and dark.
 PALETTE = {"vanishing": "#1769c2", "exploding": "#c0281c", "healthy": "#1b7a3a", "neutral": "#6b6b6b"}

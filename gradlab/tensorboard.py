@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradlab.recorder import HISTOGRAM_EDGES, Record
+from gradlab.record import HISTOGRAM_EDGES, Record
 
 _PER_LAYER = ("gradient_norm", "weight_norm", "update_ratio", "output_rms", "output_gradient_norm", "time_ratio")
 _PER_ACTIVATION = ("saturation", "dead")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from test_layers import imported, modules
 
 from tools import book
 
@@ -91,3 +92,21 @@ def test_results_are_kept_only_for_the_package_and_pins_they_came_from(tmp_path)
     keys.add(book.key(tmp_path))
     assert len(keys) == 4
     assert book.key(tmp_path) in keys
+
+
+def test_measurements_outlive_a_change_of_what_only_draws_or_judges(tmp_path):
+    (tmp_path / "gradlab" / "exercises").mkdir(parents=True)
+    before = book.measurements(tmp_path), book.key(tmp_path)
+    (tmp_path / "gradlab" / "plots.py").write_text("A = 1\n")
+    (tmp_path / "gradlab" / "exercises" / "vanishing.py").write_text("A = 1\n")
+    assert book.measurements(tmp_path) == before[0] and book.key(tmp_path) != before[1]
+    (tmp_path / "gradlab" / "recorder.py").write_text("A = 1\n")
+    assert book.measurements(tmp_path) != before[0]
+
+
+def test_measurements_rest_on_nothing_that_their_key_leaves_out():
+    reached, new = set(), {"audit"}
+    while new:
+        reached |= new
+        new = set().union(*(imported(p.read_text()) for name in new for p in modules()[name])) - reached
+    assert not reached & book.NO_MEASUREMENTS

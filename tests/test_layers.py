@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gradlab"
 ROWS = [
     {"theory"},
     {"initializers", "data"},
-    {"models"},
+    {"models", "record"},
     {"recorder", "training"},
     {"plots", "diagnosis", "tensorboard"},
     {"explore", "audit", "exercises"},

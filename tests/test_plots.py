@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from gradlab import plots
 from gradlab.plots import PALETTE, TEXT
-from gradlab.recorder import HISTOGRAM_EDGES, Record
+from gradlab.record import HISTOGRAM_EDGES, Record
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,8 @@ from torch.nn.functional import cross_entropy
 from torch.optim import optimizer as torch_optimizer
 
 from gradlab.models import MLP
-from gradlab.recorder import HISTOGRAM_EDGES, Recorder, probe
+from gradlab.record import HISTOGRAM_EDGES
+from gradlab.recorder import Recorder, probe
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gradlab import tensorboard
 from gradlab.models import MLP
-from gradlab.recorder import HISTOGRAM_EDGES, Record, Recorder
+from gradlab.record import HISTOGRAM_EDGES, Record
+from gradlab.recorder import Recorder
 
 torch.set_num_threads(1)
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -22,18 +23,25 @@ BIN = Path(sys.executable).parent
 READERS = {".md": "myst_nb_md", ".ipynb": "nbformat"}
 
 
-def key(root: Path = ROOT) -> str:
-    """A hash of all that results depend on besides the notebooks: the package and the pinned versions."""
+# What draws, judges or asks, and measures nothing: a change here leaves measurements as they are.
+NO_MEASUREMENTS = {"plots", "diagnosis", "explore", "exercises"}
+
+
+def key(root: Path = ROOT, without: Collection[str] = ()) -> str:
+    """A hash of all that results depend on besides the notebooks: the package and the pinned versions.
+
+    ``without`` leaves out modules of the package, or folders of it, by name.
+    """
     digest = hashlib.sha256()
     for path in [*sorted((root / "gradlab").rglob("*.py")), root / "requirements.txt"]:
-        if path.exists():
+        if path.exists() and path.relative_to(root).with_suffix("").parts[1:2] not in {(name,) for name in without}:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 def measurements(root: Path = ROOT) -> Path:
     """Where this version of the package keeps measurements that took long."""
-    return root / "_build" / "measurements" / key(root)
+    return root / "_build" / "measurements" / key(root, NO_MEASUREMENTS)
 
 
 def environment(root: Path) -> dict[str, str]:

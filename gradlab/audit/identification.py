@@ -17,7 +17,8 @@ from gradlab.audit.networks import digits_batch, predicted_overflow
 from gradlab.data import digits
 from gradlab.initializers import Initializer
 from gradlab.models import MLP
-from gradlab.recorder import HISTOGRAM_EDGES, Record, Recorder, probe
+from gradlab.record import HISTOGRAM_EDGES, Record
+from gradlab.recorder import Recorder, probe
 from gradlab.training import chance_loss, fit
 
 

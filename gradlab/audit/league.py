@@ -11,7 +11,8 @@ from gradlab.audit.claims import memory
 from gradlab.audit.networks import digits_batch
 from gradlab.data import digits
 from gradlab.models import MLP
-from gradlab.recorder import Record, probe
+from gradlab.record import Record
+from gradlab.recorder import probe
 from gradlab.training import fit
 
 DEEP = 20

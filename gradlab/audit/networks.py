@@ -14,7 +14,8 @@ from gradlab.audit.claims import SEEDS, memory
 from gradlab.data import digits
 from gradlab.initializers import Initializer, weight_std
 from gradlab.models import MLP
-from gradlab.recorder import Record, Recorder, probe
+from gradlab.record import Record
+from gradlab.recorder import Recorder, probe
 from gradlab.training import fit
 
 
