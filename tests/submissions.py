@@ -120,6 +120,16 @@ SIGNATURES = {
     "backpropagate": "x, y, w1, w2",
 }
 
+def _written_by_itself(reply: object) -> str:
+    return (
+        "import os\n"
+        "    for number in range(3, 64):\n"
+        f"        try: os.write(number, {json.dumps(reply).encode()!r})\n"
+        "        except OSError: pass\n"
+        "    os._exit(0)"
+    )
+
+
 # What a function could try instead of an answer: its body, and the flag that it should raise.
 BODIES: dict[str, tuple[str, str | None]] = {
     "returns None": ("pass", None),
@@ -152,13 +162,13 @@ BODIES: dict[str, tuple[str, str | None]] = {
     "segmentation fault": ("import ctypes; ctypes.string_at(0)", "ended the process"),
     "kills its parent": ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)", None),
     "kills all processes": ("import os, signal; os.kill(-1, signal.SIGKILL)", None),
-    "writes its own verdict": (
-        "import json, os\n"
-        "    for number in range(3, 64):\n"
-        "        try: os.write(number, json.dumps({'status': 'answers', 'answers': [0, 0, 0]}).encode())\n"
-        "        except OSError: pass\n"
-        "    os._exit(0)",
-        None,
+    "writes its own verdict": (_written_by_itself({"status": "answers", "answers": [0, 0, 0]}), None),
+    "writes that it is right": (_written_by_itself({"status": "right", "points": 2}), "ended the process"),
+    "writes that there is no jail": (_written_by_itself({"status": "refused"}), "ended the process"),
+    "writes a list": (_written_by_itself([[]] * 9), "ended the process"),
+    "writes a list in a list in a list": (
+        "import os\n    os.write(3, b'[' * 60_000)\n    os._exit(0)",
+        "ended the process",
     ),
     "the package's own reference": (
         "from gradlab.exercises.gradient_descent import STEP\n"

@@ -169,7 +169,7 @@ class Jail:
             process.stdin.flush()
             head = process.stdout.read(4)
             return json.loads(process.stdout.read(struct.unpack("I", head)[0]))
-        except (OSError, struct.error, ValueError):
+        except (OSError, struct.error, ValueError, RecursionError):
             return None
 
     def close(self) -> None:

@@ -75,9 +75,13 @@ def plain(answer: object) -> object:
         return [plain(part) for part in answer]
     if answer is None or isinstance(answer, (bool, int, float, str)):
         return answer
-    if answer.numel() > MOST if hasattr(answer, "numel") else getattr(answer, "size", 0) > MOST:
+    if hasattr(answer, "detach"):  # a tensor
+        answer = answer.detach().numpy(force=True)
+    if not hasattr(answer, "tolist"):
+        return repr(answer)[:200]
+    if answer.size > MOST:
         raise TooLarge
-    return plain(answer.detach().tolist() if hasattr(answer, "detach") else answer.tolist())
+    return plain(answer.tolist())
 
 
 def called(name: str, cells: Iterable[str], cases: list[tuple]) -> dict:
@@ -90,10 +94,7 @@ def called(name: str, cells: Iterable[str], cases: list[tuple]) -> dict:
             slip = f"{type(error).__name__}: {error}"
     if not callable(namespace.get(name)):
         return {"status": "missing", "message": slip or ""}
-    answers = [namespace[name](*case) for case in cases]
-    with contextlib.suppress(AttributeError):
-        return {"status": "answers", "answers": [plain(answer) for answer in answers]}
-    return {"status": "answers", "answers": [repr(answer)[:200] for answer in answers]}
+    return {"status": "answers", "answers": [plain(namespace[name](*case)) for case in cases]}
 
 
 # --- its process -----------------------------------------------------------------------------------------------------
@@ -194,10 +195,23 @@ def answered(task: dict) -> dict:
         return {"status": "refused"}
     if len(data) > LARGEST:
         return {"status": "large"}
+    return said(data) or {"status": "time" if late or code in TOO_LONG else "died"}
+
+
+# What a learner's process may say of itself. All else, "refused" above all, is for this process to say.
+SAYS = {"answers": list, "blank": str, "missing": str, "raised": str, "memory": str, "large": str}
+
+
+def said(data: bytes) -> dict | None:
+    """The reply that a learner's process wrote, or None if it is none: the learner's code may have written it."""
     try:
-        return json.loads(data)
-    except ValueError:
-        return {"status": "time" if late or code in TOO_LONG else "died"}
+        reply = json.loads(data)
+        status = reply["status"]
+        key, kind = ("answers" if status == "answers" else "message"), SAYS[status]
+        value = reply.get(key, "")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+    return {"status": status, key: value[:500] if kind is str else value} if isinstance(value, kind) else None
 
 
 TOO_LONG = ((-signal.SIGKILL) & 127, (-signal.SIGXCPU) & 127)
