@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book labs test lint serve clean
+.PHONY: help setup book labs release grade feedback test lint serve clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,6 +29,15 @@ book: $(BIN)/.installed node_modules/.installed  ## build the whole site into _b
 
 labs: $(BIN)/.installed  ## generate labs/ from solutions/, and run both
 	@$(BIN)/python tools/labs.py
+
+release: $(BIN)/.installed  ## LAB=02-vanishing: enter a lab in the gradebook, and pack what learners get
+	@$(BIN)/python tools/grade.py release "$(LAB)"
+
+grade: $(BIN)/.installed  ## LAB=02-vanishing: mark what lies in submitted/, into the gradebook and grades.csv
+	@$(BIN)/python tools/grade.py grade "$(LAB)"
+
+feedback: $(BIN)/.installed  ## LAB=02-vanishing: a page for each learner, and the tables with marks given by hand
+	@$(BIN)/python tools/grade.py feedback "$(LAB)"
 
 test: book lint  ## every test, on the built site too
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 120 tests labs solutions

@@ -53,8 +53,12 @@ def written(notebook: nbformat.NotebookNode) -> bytes:
     return nbformat.writes(notebook).encode()
 
 
-def _all(lab: str, points: bool = True) -> dict[str, float]:
-    return {exercise.name: exercise.points * points for exercise in grade.find_lab(lab).exercises}
+def _all(lab: str) -> dict[str, float]:
+    return {exercise.name: exercise.points for exercise in grade.find_lab(lab).exercises}
+
+
+def zeros(lab: str) -> dict[str, float]:
+    return dict.fromkeys(_all(lab), 0)
 
 
 def of(lab: str, notebook: nbformat.NotebookNode, lost: tuple[str, ...] = (), **more: object) -> Submission:
@@ -120,6 +124,7 @@ SIGNATURES = {
     "backpropagate": "x, y, w1, w2",
 }
 
+
 def _written_by_itself(reply: object) -> str:
     return (
         "import os\n"
@@ -152,7 +157,8 @@ BODIES: dict[str, tuple[str, str | None]] = {
     ),
     "memory hog": ("held = []\n    while True: held.append(torch.empty(100_000_000))", "more memory"),
     "memory hog in Python": ("held = []\n    while True: held.append(bytes(100_000_000))", "more memory"),
-    "fork bomb": ("import os\n    while True: os.fork()", "ended the process"),
+    # it ends itself, or is ended when its time is over, whichever the machine comes to first
+    "fork bomb": ("import os\n    while True: os.fork()", "step: Your function"),
     "threads without end": (
         "import threading, time\n    while True: threading.Thread(target=time.sleep, args=(1000,)).start()",
         None,
@@ -296,7 +302,7 @@ def _doubled(notebook: nbformat.NotebookNode) -> None:
 
 def every_kind(submitted: Path, gradebook: Path) -> dict[str, Submission]:
     """One of each, for ``LAB``. The two paths are those that the cunning ones try to reach."""
-    name, zero = f"{LAB}.ipynb", _all(LAB, points=False)
+    name, zero = f"{LAB}.ipynb", zeros(LAB)
     kinds = handful(LAB)
     for exercise, bodies in MISTAKES.items():
         for mistake, body in bodies.items():

@@ -1,4 +1,4 @@
-"""Assignments in nbgrader's format, marked outside learners' processes. Begun; not yet tried on a whole class.
+"""Assignments in nbgrader's format, marked outside learners' processes.
 
 python tools/grade.py release LAB            enter the lab in the gradebook, and pack what learners get
 python tools/grade.py grade LAB              mark submitted/<student>/LAB/LAB.ipynb, and write grades.csv
@@ -9,6 +9,7 @@ compares them with the reference and writes the marks. It never runs, imports or
 """
 
 import argparse
+import contextlib
 import csv
 import functools
 import io
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +40,7 @@ from gradlab import exercises
 from gradlab.exercises import Exercise, Lab, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS, WALL, MEMORY, PROCESSES = 10, 20, 4 * 2**30, 64  # of one exercise of one learner; memory is address space
+SECONDS, WALL, MEMORY, PROCESSES = 5, 12, 4 * 2**30, 64  # of one exercise of one learner; memory is address space
 LARGEST = 50 * 2**20  # bytes of a notebook
 
 SAID = {
@@ -274,7 +276,7 @@ def judged(exercise: Exercise, seed: int, reply: dict) -> Mark:
     return Mark(exercise.name, points, exercise.points, verdict.status, verdict.message, verdict.mistake)
 
 
-_jail = Jail()  # one for each worker process
+_jail = Jail()  # of this process; each worker gets its own
 
 
 def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.NotebookNode) -> Marked:
@@ -310,8 +312,14 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
 # --- a class ---------------------------------------------------------------------------------------------------------
 
 
-def _mark_one(arguments: tuple) -> Marked:
+def _begin_work() -> None:
+    """In each worker: a jail of its own, never the one that this process was forked with."""
+    global _jail
+    _jail = Jail()
     torch.set_num_threads(1)
+
+
+def _mark_one(arguments: tuple) -> Marked:
     return mark(*arguments)
 
 
@@ -326,7 +334,7 @@ def mark_class(submitted: Path, lab: str, seed: int, workers: int, released: nbf
     if not folders:
         raise FileNotFoundError(f"no submission in {submitted}/<student>/{lab}/")
     work = [(folder, lab, folder.parent.name, seed, released) for folder in folders]
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"), initializer=_begin_work) as pool:
         return list(tqdm(pool.map(_mark_one, work), total=len(work), desc=f"marking {lab}", unit="learner"))
 
 
@@ -370,15 +378,42 @@ def enter(marked: Marked, lab: str, book: Gradebook) -> None:
     book.db.commit()
 
 
-def table(results: list[Marked], lab: str) -> list[dict]:
-    """One row a learner: the mark of each exercise, their sum, the mistakes by name, and the flags."""
+def notes(results: list[Marked]) -> dict[str, dict[str, str]]:
+    """What stands beside the marks of each learner: the mistakes by name, and the flags."""
+    return {
+        marked.student: {
+            "mistakes": "; ".join(f"{mark.exercise}: {mark.mistake}" for mark in marked.marks if mark.mistake),
+            "flags": "; ".join(marked.flags),
+        }
+        for marked in results
+    }
+
+
+def table(lab: str, book: Gradebook, beside: dict[str, dict[str, str]]) -> list[dict]:
+    """One row a learner, from the gradebook: each mark, their sum, what waits for a person, and what stands beside.
+
+    A mark that a person gave counts before the automatic one.
+    """
     rows = []
-    for marked in results:
-        row = {"student": marked.student} | {mark.exercise: mark.points for mark in marked.marks}
-        row |= {lab: sum(mark.points for mark in marked.marks), "of": sum(mark.of for mark in marked.marks)}
-        named = "; ".join(f"{mark.exercise}: {mark.mistake}" for mark in marked.marks if mark.mistake)
-        rows.append(row | {"mistakes": named, "flags": "; ".join(marked.flags)})
+    for student in sorted(beside):
+        grades = book.find_submission_notebook(lab, lab, student).grades
+        names = {grade.name.removeprefix("check-"): grade for grade in grades}
+        waiting = ", ".join(name for name, grade in names.items() if grade.needs_manual_grade)
+        row = {"student": student} | {name: grade.score for name, grade in names.items()}
+        row |= {lab: sum(grade.score for grade in grades), "of": sum(grade.max_score for grade in grades)}
+        rows.append(row | {"to look at": waiting} | beside[student])
     return rows
+
+
+def export(lab: str, book: Gradebook, beside: dict[str, dict[str, str]], root: Path) -> list[dict]:
+    """Write ``grades/<lab>/grades.csv``, and the same marks as Moodle and Canvas import them; returns the table."""
+    grades = table(lab, book, beside)
+    canvas = [{"Student": "    Points Possible", "ID": "", "SIS Login ID": "", "Section": "", lab: grades[0]["of"]}]
+    canvas += [{"Student": "", "ID": "", "SIS Login ID": r["student"], "Section": "", lab: r[lab]} for r in grades]
+    moodle = [{"ID number": row["student"], lab: row[lab]} for row in grades]
+    for name, rows in {"grades": grades, "moodle": moodle, "canvas": canvas}.items():
+        _whole(root / "grades" / lab / f"{name}.csv", _csv(rows))
+    return grades
 
 
 def _csv(rows: list[dict]) -> str:
@@ -395,6 +430,16 @@ def _whole(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+@contextlib.contextmanager
+def _gradebook(lab: str, root: Path) -> Iterator[Gradebook]:
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", "vanishing-and-exploding-gradients") as book:
+        try:
+            book.find_notebook(lab, lab)
+        except MissingEntry:
+            raise LookupError(f"{lab} is not in the gradebook yet; run: make release LAB={lab}") from None
+        yield book
 
 
 # --- the three commands ----------------------------------------------------------------------------------------------
@@ -434,23 +479,33 @@ def grade(lab: str, root: Path = ROOT, workers: int | None = None, seed: int | N
     find_lab(lab)
     released = nbformat.read(root / "labs" / lab / f"{lab}.ipynb", as_version=4)
     seed = secrets.randbits(31) if seed is None else seed
-    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", "vanishing-and-exploding-gradients") as book:
-        try:
-            book.find_notebook(lab, lab)
-        except MissingEntry:
-            raise LookupError(f"{lab} is not in the gradebook yet; run: make release LAB={lab}") from None
+    with _gradebook(lab, root) as book:
         results = mark_class(root / "submitted", lab, seed, workers or os.cpu_count() or 1, released)
         for marked in results:
             enter(marked, lab, book)
             target = root / "autograded" / marked.student / lab / f"{lab}.ipynb"
             _whole(target, nbformat.writes(_shown(marked, released)))
-    grades = table(results, lab)
-    canvas = [{"Student": "    Points Possible", "ID": "", "SIS Login ID": "", "Section": "", lab: grades[0]["of"]}]
-    canvas += [{"Student": "", "ID": "", "SIS Login ID": r["student"], "Section": "", lab: r[lab]} for r in grades]
-    moodle = [{"ID number": row["student"], lab: row[lab]} for row in grades]
-    for name, rows in {"grades": grades, "moodle": moodle, "canvas": canvas}.items():
-        _whole(root / "grades" / lab / f"{name}.csv", _csv(rows))
-    return grades
+        return export(lab, book, notes(results), root)
+
+
+def feedback(lab: str, root: Path = ROOT) -> Path:
+    """A page for each learner by nbgrader's own command, and the tables once more, with the marks that people gave.
+
+    Returns:
+        The folder of the pages.
+    Raises:
+        FileNotFoundError: if the lab was not graded yet.
+    """
+    find_lab(lab)
+    written = root / "grades" / lab / "grades.csv"
+    if not written.exists():
+        raise FileNotFoundError(f"{lab} was not graded yet; run: make grade LAB={lab}")
+    with written.open(newline="", encoding="utf-8") as file:
+        beside = {row["student"]: {name: row[name] for name in ("mistakes", "flags")} for row in csv.DictReader(file)}
+    _nbgrader_command("generate_feedback", lab, "--force", root=root)
+    with _gradebook(lab, root) as book:
+        export(lab, book, beside, root)
+    return root / "feedback"
 
 
 def main() -> int:
@@ -470,9 +525,7 @@ def main() -> int:
             flagged = sum(bool(row["flags"]) for row in grades)
             print(f"{len(grades)} learners, {flagged} with a flag: {root / 'grades' / arguments.lab / 'grades.csv'}")
         else:
-            find_lab(arguments.lab)
-            _nbgrader_command("generate_feedback", arguments.lab, "--force", root=root)
-            print(f"The pages are in {root / 'feedback'}/<student>/{arguments.lab}/")
+            print(f"The pages are in {feedback(arguments.lab, root)}/<student>/{arguments.lab}/")
     except (ValueError, LookupError, FileNotFoundError, NoJail) as error:
         print(error, file=sys.stderr)
         return 1
