@@ -43,6 +43,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS, WALL, MEMORY, PROCESSES = 5, 12, 4 * 2**30, 64  # of one exercise of one learner; memory is address space
 LARGEST = 50 * 2**20  # bytes of a notebook
 
+# nbgrader calls alembic, which lies beside this Python, by its bare name
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 SAID = {
     "blank": "Not attempted yet.",
     "missing": "There is no function of this name in the notebook.",
@@ -114,6 +117,7 @@ def _sandbox() -> list[str]:
     command += ["--ro-bind", str(package), "/jail/gradlab", "--perms", "0755"]
     command += ["--tmpfs", "/jail/gradlab/exercises"]
     command += ["--remount-ro", "/jail/gradlab/exercises"]
+    command += ["--perms", "0700", "--size", str(2**20), "--tmpfs", "/scratch"]  # matplotlib wants one, once
     command += ["--ro-bind", str(ROOT / "tools" / "jail.py"), "/jail/jail.py", "--dev", "/dev", "--remount-ro", "/dev"]
     command += ["--perms", "0755", "--dir", "/nowhere", "--remount-ro", "/", "--chdir", "/nowhere"]
     settings = {
@@ -124,7 +128,8 @@ def _sandbox() -> list[str]:
         "MKL_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "MPLCONFIGDIR": "/nowhere",
+        "MPLCONFIGDIR": "/scratch",
+        "TMPDIR": "/scratch",
     }
     for name, value in settings.items():
         command += ["--setenv", name, value]
@@ -202,11 +207,33 @@ def find_lab(name: str) -> Lab:
     return known[name]
 
 
+def _with_gradient(tensor: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    tensor.grad = gradient
+    return tensor
+
+
+class _Pickler(cloudpickle.Pickler):
+    """Packs what a case is made of, with what an ordinary pickle leaves behind."""
+
+    def reducer_override(self, thing: object) -> object:
+        if isinstance(thing, torch.Tensor) and thing.is_leaf and thing.grad is not None:
+            bare = thing.detach().requires_grad_(thing.requires_grad)
+            if isinstance(thing, torch.nn.Parameter):
+                bare = torch.nn.Parameter(bare, thing.requires_grad)
+            return _with_gradient, (bare, thing.grad)
+        if isinstance(thing, functools._lru_cache_wrapper):  # goes by its name otherwise, which the jail cannot find
+            return functools.cache, (thing.__wrapped__,)
+        return super().reducer_override(thing)
+
+
 @functools.cache
 def _packed(exercise: Exercise, seed: int) -> bytes:
-    """The cases of one exercise, as they are sent into the jail."""
-    cloudpickle.register_pickle_by_value(exercises)  # in the jail there are no exercises: the references stand there
-    return cloudpickle.dumps(exercise.cases(seed))
+    """The cases of one exercise, as they are sent into the jail: by value, for there are no exercises and no grader."""
+    for module in (exercises, sys.modules[__name__]):
+        cloudpickle.register_pickle_by_value(module)
+    packed = io.BytesIO()
+    _Pickler(packed).dump(exercise.cases(seed))
+    return packed.getvalue()
 
 
 def _read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str]]:
@@ -446,10 +473,7 @@ def _gradebook(lab: str, root: Path) -> Iterator[Gradebook]:
 
 
 def _nbgrader_command(*arguments: str, root: Path) -> None:
-    # nbgrader calls alembic by its bare name
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = [sys.executable, "-m", "nbgrader", *arguments, "--log-level=WARN"]
-    subprocess.run(command, cwd=root, check=True, env={**os.environ, "PATH": path})
+    subprocess.run([sys.executable, "-m", "nbgrader", *arguments, "--log-level=WARN"], cwd=root, check=True)
 
 
 def release(lab: str, root: Path = ROOT) -> Path:

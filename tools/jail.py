@@ -223,11 +223,28 @@ def serve() -> None:
     os.dup2(2, 1)
     import torch
 
-    import gradlab.models
-    import gradlab.training  # noqa: F401  (what learners import, so that no fork has to)
+    # what learners import, so that no fork has to
+    import gradlab.audit
+    import gradlab.diagnosis
+    import gradlab.explore
+    import gradlab.plots
+    import gradlab.tensorboard  # noqa: F401
+    from gradlab.data import digits
+    from gradlab.models import MLP
+    from gradlab.recorder import Recorder
+    from gradlab.training import fit
 
     torch.set_num_threads(1)
-    torch.ones(2, requires_grad=True).sum().backward()
+    model = MLP(1, 2)  # one short training: PyTorch imports more of itself when an optimiser is first used
+    fit(
+        model,
+        digits(),
+        torch.optim.SGD(model.parameters(), 0.1),
+        1,
+        clip_norm=1.0,
+        recorder=Recorder(model),
+        progress=False,
+    )
     while True:
         try:
             task = pickle.load(sys.stdin.buffer)
