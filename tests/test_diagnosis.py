@@ -12,8 +12,9 @@ import pytest
 import torch
 from sklearn.metrics import f1_score
 
+from gradlab import audit
 from gradlab.data import digits
-from gradlab.diagnosis import ENOUGH_STEPS, KINDS, Diagnosis, diagnose
+from gradlab.diagnosis import ENOUGH_STEPS, GUIDE, KINDS, Diagnosis, diagnose
 from gradlab.models import MLP
 from gradlab.recorder import Recorder
 from gradlab.training import fit
@@ -275,3 +276,19 @@ def test_every_remedy_points_to_a_page_that_is_there(bench, healthy):
         assert remedies, f"{kind} needs a remedy"
         for remedy in remedies:
             assert (ROOT / "book" / f"{remedy.page}.md").exists(), f"{kind}: no page {remedy.page}"
+
+
+def test_the_guide_agrees_with_the_league():
+    """What is recommended first for the league's plain network is the row of the league that mends it."""
+    model, _ = audit.league.treat("nothing", 0)
+    watch = Recorder(model, every=1)
+    fit(model, digits(), torch.optim.Adam(model.parameters(), lr=1e-3), 2, recorder=watch, progress=False)
+    first, *_ = diagnose(watch.record).remedies
+    assert first == GUIDE["vanishing, with sigmoid units"][0] and "ReLU" in first.advice and "He" in first.advice
+    league = {name: np.median([run.accuracy for run in runs]) for name, runs in audit.league.runs().items()}
+    assert league["ReLU, He start"] > 0.7 and max(league["ReLU"], league["He start"], league["nothing"]) < 0.2
+
+
+def test_a_remedy_that_the_league_does_not_know_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'prayer'.*clipping.*tanh, Xavier start"):
+        audit.league.treat("prayer", 0)
