@@ -163,6 +163,15 @@ def test_from_release_to_feedback_by_the_three_commands_with_a_mark_by_hand_betw
     assert {r["student_id"]: float(r["score"]) for r in rows(root / "grades.csv")} == after, "nbgrader's own table"
 
 
+def test_nbgraders_own_autograde_gives_honest_work_the_same_marks(tmp_path):
+    root, half = course(tmp_path, LAB), submissions.handful(LAB)["half"]
+    learner = submissions.hand_in({"half": half}, LAB, root / "submitted")["half"]
+    grade._nbgrader_command("autograde", LAB, root=root)
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", COURSE) as book:
+        grades = book.find_submission_notebook(LAB, LAB, learner).grades
+        assert {g.name.removeprefix("check-"): g.auto_score for g in grades} == half.points
+
+
 def test_a_mark_that_a_person_gave_stays(tmp_path):
     root = course(tmp_path, LAB)
     learner = submissions.hand_in({"half": submissions.handful(LAB)["half"]}, LAB, root / "submitted")["half"]
