@@ -22,6 +22,16 @@ def test_only_what_a_function_rests_on_is_run():
     assert jail.called("answer", CELLS, [(4.0,), (9.0,)]) == {"status": "answers", "answers": [4.0, 6.0]}
 
 
+def test_what_is_local_to_a_function_draws_in_nothing_of_the_same_name():
+    cells = [
+        "for model in range(3):\n    squares = [model] * 2\nscale = 2",
+        "def answer(model, size=scale):\n    squares = [model for part in [model]]\n    return sum(squares) * size",
+    ]
+    names = [jail.bound(statement) for statement in jail.needed("answer", jail.statements(cells))]
+    assert names == [{"scale"}, {"answer"}]
+    assert jail.called("answer", cells, [(4.0,)])["answers"] == [8.0]
+
+
 def test_the_last_definition_counts_as_it_would_in_the_kernel():
     cells = ["def f(x):\n    return 1", "def f(x):\n    return 2"]
     assert jail.called("f", cells, [(0,)])["answers"] == [2]

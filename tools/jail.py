@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import struct
+import symtable
 import sys
 import time
 from collections.abc import Iterable
@@ -50,9 +51,24 @@ def statements(cells: Iterable[str]) -> list[ast.stmt]:
     return found
 
 
+def used(statement: ast.stmt) -> set[str]:
+    """The names that a statement takes from the notebook around it: not what is local to a function."""
+
+    def inside(table: symtable.SymbolTable) -> set[str]:
+        top = table.get_type() == "module"
+        names = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
+        return names.union(*map(inside, table.get_children()))
+
+    with contextlib.suppress(
+        SyntaxError, ValueError, RecursionError, MemoryError
+    ):  # a `return` outside a function, say
+        return inside(symtable.symtable(ast.unparse(statement), FILE_NAME, "exec"))
+    return set()
+
+
 def needed(name: str, found: list[ast.stmt]) -> list[ast.stmt]:
     """Of the statements, those that the function ``name`` rests on, in their order: its imports, helpers, constants."""
-    uses = [{n.id for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)} for s in found]
+    uses = [used(statement) for statement in found]
     names, chosen, grown = {name}, set(), True
     while grown:
         grown = False
