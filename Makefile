@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book labs release grade feedback test lint serve clean
+.PHONY: help setup book labs release grade feedback test lint serve tarball clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ lint: $(BIN)/.installed
 
 serve: book  ## look at the site on http://localhost:8000
 	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html
+
+tarball: book  ## the site as one file, with its checksum and the size of everything in it
+	@$(BIN)/python tools/tarball.py
 
 clean:  ## remove everything that was built; the virtual environment stays
 	@rm -rf _build book/assets/offline

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tools import book
+from tools import book, tarball
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,6 +32,12 @@ def site() -> Path:
     if not (folder / "index.html").exists():
         absent("the built site (make book)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def packed(site: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The built site as `make tarball` packs it: the tarball, its checksum, its manifest."""
+    return tarball.pack(site, tmp_path_factory.mktemp("packed"))
 
 
 class _Quiet(SimpleHTTPRequestHandler):
