@@ -144,8 +144,3 @@ def test_only_the_instructors_edition_holds_solutions_and_it_leaves_the_public_s
         assert not (public / "solutions").exists()
     finally:
         (small_book / "_toc.yml").write_text(contents)
-
-
-def test_an_unknown_edition_is_refused_with_the_known_ones(small_book):
-    result = make(small_book, "--edition", "secret")
-    assert result.returncode != 0 and "'secret'" in result.stderr and "instructor" in result.stderr

@@ -21,6 +21,7 @@ from tqdm.contrib.concurrent import process_map
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 READERS = {".md": "myst_nb_md", ".ipynb": "nbformat"}
+RERUN = "\nrerun: always"  # in the header of a page that reads what the cache does not know of
 EDITIONS = {"public": "html", "instructor": "instructor"}  # and the folder in _build that holds its site
 
 
@@ -138,6 +139,9 @@ def execute(root: Path, edition: str = "public") -> None:
     for uri, page in notebooks.items():
         cache.add_nb_to_project(uri, read_data={"name": READERS[page.suffix], "type": "plugin"})
     stamp.write_text(key(root))
+    for uri, page in notebooks.items():
+        if page.suffix == ".md" and RERUN in page.read_text()[:500] and (kept := cache.get_cached_project_nb(uri)):
+            cache.remove_cache(kept.pk)
     changed = [notebooks[record.uri] for record in cache.list_unexecuted() if record.uri in notebooks]
     if not changed:
         return

@@ -52,7 +52,7 @@ def _by_norm(gradients: list[Tensor], threshold: float) -> list[Tensor]:
 CLIPPED = Exercise(
     id="9.1-clipped",
     points=2,
-    claims=("S33",),
+    claims=("S20", "S33"),
     level="warm-up",
     minutes=10,
     cases=_gradients,
