@@ -76,7 +76,7 @@ def tables(site):
     soup = BeautifulSoup((site / "book" / "teaching.html").read_text(), "html.parser")
     found = {}
     for group in soup.select("article .gradlab-table"):
-        rows = [[cell.get_text(" ") for cell in row.find_all(["th", "td"])] for row in group.select("tbody tr")]
+        rows = [[plain(cell.get_text(" ")) for cell in row.find_all(["th", "td"])] for row in group.select("tbody tr")]
         found[group["aria-label"]] = rows
     return found
 
