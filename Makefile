@@ -24,8 +24,8 @@ node_modules/.installed: package.json package-lock.json .npmrc $(BIN)/.installed
 	@npm ci --silent --no-progress
 	@touch $@
 
-book: $(BIN)/.installed node_modules/.installed  ## build the whole site into _build/html
-	@$(BIN)/python tools/book.py
+book: $(BIN)/.installed node_modules/.installed  ## build the whole site into _build/html; EDITION=instructor: with solutions, into _build/instructor
+	@$(BIN)/python tools/book.py $(if $(EDITION),--edition $(EDITION))
 
 labs: $(BIN)/.installed  ## generate labs/ from solutions/, and run both
 	@$(BIN)/python tools/labs.py

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import ROOT
 from test_layers import imported, modules
@@ -36,8 +37,8 @@ def small_book(tmp_path_factory) -> Path:
     return root
 
 
-def make(root: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "tools" / "book.py"), "--root", str(root)]
+def make(root: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "tools" / "book.py"), "--root", str(root), *options]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -110,3 +111,36 @@ def test_measurements_rest_on_nothing_that_their_key_leaves_out():
         reached |= new
         new = set().union(*(imported(p.read_text()) for name in new for p in modules()[name])) - reached
     assert not reached & book.NO_MEASUREMENTS
+
+
+def lab(cells: list[str]) -> str:
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("# Lab 01: A lab"), *map(nbformat.v4.new_code_cell, cells)],
+        metadata={"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+    )
+    return nbformat.writes(notebook)
+
+
+def test_only_the_instructors_edition_holds_solutions_and_it_leaves_the_public_site_alone(small_book):
+    (small_book / "book" / "page.md").write_text(GOOD)
+    for kind, source in (("labs", "answer = None"), ("solutions", "answer = 6 * 7  # the solution")):
+        (small_book / kind / "01-lab").mkdir(parents=True)
+        (small_book / kind / "01-lab" / "01-lab.ipynb").write_text(lab([source]))
+    contents = (small_book / "_toc.yml").read_text()
+    (small_book / "_toc.yml").write_text(contents + "  - file: labs/01-lab/01-lab\n")
+    try:
+        assert make(small_book).returncode == 0
+        public = small_book / "_build" / "html"
+        before = fingerprint(public)
+        result = make(small_book, "--edition", "instructor")
+        assert result.returncode == 0, result.stdout + result.stderr
+        site = small_book / "_build" / "instructor"
+        assert (site / "index.html").as_uri() in result.stdout
+        page = (site / "solutions" / "01-lab" / "01-lab.html").read_text()
+        assert "the solution" in page
+        assert "Solution of 01-lab" in (site / "labs" / "01-lab" / "01-lab.html").read_text(), "it is in the contents"
+        assert fingerprint(public) == before
+        assert not any("the solution" in p.read_text() for p in public.rglob("*.html"))
+        assert not (public / "solutions").exists()
+    finally:
+        (small_book / "_toc.yml").write_text(contents)

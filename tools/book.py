@@ -1,6 +1,6 @@
 """Build the site: `make book`. The old site stays in place until a new one is complete.
 
-python tools/book.py [--root FOLDER]
+python tools/book.py [--root FOLDER] [--edition instructor]
 """
 
 import argparse
@@ -21,6 +21,8 @@ from tqdm.contrib.concurrent import process_map
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 READERS = {".md": "myst_nb_md", ".ipynb": "nbformat"}
+RERUN = "\nrerun: always"  # in the header of a page that reads what the cache does not know of
+EDITIONS = {"public": "html", "instructor": "instructor"}  # and the folder in _build that holds its site
 
 
 # What draws, judges or asks, and measures nothing: a change here leaves measurements as they are.
@@ -71,12 +73,40 @@ def copy_assets(root: Path) -> None:
     shutil.copytree(mathjax / fonts, target / "mathjax" / fonts)
 
 
-def pages(root: Path) -> list[Path]:
-    """Every page of the table of contents that is executed, as a path."""
+def contents(root: Path, edition: str = "public") -> dict:
+    """The table of contents. The instructor's has each lab's solution below the lab, where there is one."""
     toc = yaml.safe_load((root / "_toc.yml").read_text())
+    if edition == "instructor":
+        for part in toc.get("parts", [toc]):
+            for chapter in part.get("chapters") or []:
+                solution = chapter["file"].replace("labs/", "solutions/", 1)
+                if chapter["file"].startswith("labs/") and (root / f"{solution}.ipynb").exists():
+                    chapter["sections"] = [{"file": solution, "title": f"Solution of {Path(solution).name}"}]
+    return toc
+
+
+def settings(root: Path, edition: str) -> list[str]:
+    """Options that make jupyter-book build this edition: for the instructor's, of files written for it."""
+    if edition == "public":
+        return []
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    config["title"] += ", with solutions"
+    config["exclude_patterns"] = [pattern for pattern in config["exclude_patterns"] if pattern != "solutions"]
+    options = []
+    for name, content in {"toc": contents(root, edition), "config": config}.items():
+        file = root / "_build" / f"{edition}-{name}.yml"
+        file.write_text(yaml.safe_dump(content, sort_keys=False))
+        options += [f"--{name}", str(file)]
+    return options
+
+
+def pages(root: Path, edition: str = "public") -> list[Path]:
+    """Every page of the table of contents that is executed, as a path."""
+    toc = contents(root, edition)
     names = [toc["root"]]
     for part in toc.get("parts", [toc]):
-        names += [chapter["file"] for chapter in part.get("chapters") or []]
+        for chapter in part.get("chapters") or []:
+            names += [chapter["file"], *(section["file"] for section in chapter.get("sections") or [])]
     found = []
     for name in names:
         for suffix in READERS:
@@ -94,7 +124,7 @@ def _execute_page(cache: Path, page: Path) -> bool:
     return bool(result.succeeded)
 
 
-def execute(root: Path) -> None:
+def execute(root: Path, edition: str = "public") -> None:
     """Run the notebooks that changed, side by side, into the cache that the build then reads."""
     folder = root / "_build" / ".jupyter_cache"
     stamp = folder / "made-for"
@@ -105,10 +135,13 @@ def execute(root: Path) -> None:
             shutil.rmtree(old)
     folder.mkdir(parents=True, exist_ok=True)
     cache = get_cache(folder)
-    notebooks = {str(page): page for page in pages(root)}
+    notebooks = {str(page): page for page in pages(root, edition)}
     for uri, page in notebooks.items():
         cache.add_nb_to_project(uri, read_data={"name": READERS[page.suffix], "type": "plugin"})
     stamp.write_text(key(root))
+    for uri, page in notebooks.items():
+        if page.suffix == ".md" and RERUN in page.read_text()[:500] and (kept := cache.get_cached_project_nb(uri)):
+            cache.remove_cache(kept.pk)
     changed = [notebooks[record.uri] for record in cache.list_unexecuted() if record.uri in notebooks]
     if not changed:
         return
@@ -125,21 +158,22 @@ def execute(root: Path) -> None:
             print(f"{page.relative_to(root)} stopped with an error, which the build shows.", file=sys.stderr)
 
 
-def build(root: Path) -> int:
+def build(root: Path, edition: str = "public") -> int:
     """Build into a folder of its own and put it in place only when all went well. Returns the exit code."""
     copy_assets(root)
-    execute(root)
-    staging = root / "_build" / "staging"
+    execute(root, edition)
+    staging = root / "_build" / f"staging-{edition}"
     shutil.rmtree(staging, ignore_errors=True)
     command = [str(BIN / "jupyter-book"), "build", ".", "--all", "-W", "--keep-going", "--quiet"]
     print("Building the pages ...", flush=True)
-    result = subprocess.run([*command, "--path-output", str(staging)], cwd=root, env=environment(root))
-    site, built = root / "_build" / "html", staging / "_build" / "html"
+    command += ["--path-output", str(staging), *settings(root, edition)]
+    result = subprocess.run(command, cwd=root, env=environment(root))
+    site, built = root / "_build" / EDITIONS[edition], staging / "_build" / "html"
     if result.returncode or not built.exists():
         kept = " The site built before is untouched." if site.exists() else ""
         print(f"The build failed; what went wrong stands above.{kept}", file=sys.stderr)
         return result.returncode or 1
-    old = root / "_build" / "html.old"
+    old = site.with_name(f"{site.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if site.exists():
         site.rename(old)
@@ -153,4 +187,6 @@ def build(root: Path) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=ROOT, help="the folder that holds _config.yml")
-    sys.exit(build(parser.parse_args().root.resolve()))
+    parser.add_argument("--edition", choices=EDITIONS, default="public", help="instructor: with the solutions")
+    arguments = parser.parse_args()
+    sys.exit(build(arguments.root.resolve(), arguments.edition))

@@ -20,11 +20,15 @@ Answer = object  # a number, a tensor, or nested lists and tuples of them
 
 @dataclass(frozen=True)
 class Mistake:
-    """A usual wrong answer: what it is called, a function that makes it, and the hint that undoes it."""
+    """A usual wrong answer: what it is called, a function that makes it, and the hint that undoes it.
+
+    ``belief`` is what somebody holds true who makes it, where it is more than a slip.
+    """
 
     name: str
     function: Callable[..., Answer]
     hint: str
+    belief: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Exercise:
         reference: the package's own implementation.
         mistakes: the usual wrong answers.
         rtol, atol: how near an answer must be to the reference; both 0 asks for the same bits.
+        minutes: what it takes, with its text and what follows it: the authors' estimate.
+        after: ids of the exercises that it builds on.
     """
 
     id: str
@@ -60,6 +66,8 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     rtol: float = 1e-4
     atol: float = 1e-9
+    minutes: int = 0
+    after: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -126,10 +134,19 @@ def _known(exercise: Exercise, function: Callable[..., Answer], seed: int) -> li
 
 @dataclass(frozen=True)
 class Lab:
-    """The exercises of one lab, and its checks: ``lab.norms(gradient_norms)`` checks the exercise called norms."""
+    """The exercises of one lab, and its checks: ``lab.norms(gradient_norms)`` checks the exercise called norms.
+
+    Attributes:
+        name: as its folder is called.
+        exercises: in their order.
+        after: the pages to read first, as the table of contents names them.
+        rubric: what a person marks: (criterion, points, what full marks look like) each.
+    """
 
     name: str
     exercises: tuple[Exercise, ...] = field(default_factory=tuple)
+    after: tuple[str, ...] = ()
+    rubric: tuple[tuple[str, int, str], ...] = ()
 
     def __getattr__(self, name: str) -> Callable[[Callable], None]:
         for exercise in object.__getattribute__(self, "exercises"):

@@ -52,8 +52,9 @@ def _by_norm(gradients: list[Tensor], threshold: float) -> list[Tensor]:
 CLIPPED = Exercise(
     id="9.1-clipped",
     points=2,
-    claims=("S33",),
+    claims=("S20", "S33"),
     level="warm-up",
+    minutes=10,
     cases=_gradients,
     reference=_by_norm,
     mistakes=(
@@ -62,6 +63,7 @@ CLIPPED = Exercise(
             lambda gradients, c: [_by_norm([g], c)[0] for g in gradients],
             "You clipped each tensor by its own norm. That shortens some layers and not others, and so turns the "
             "step. Take one norm over all of them.",
+            belief="To clip each layer by itself is to clip the gradient.",
         ),
         Mistake(
             "by value",
@@ -73,6 +75,7 @@ CLIPPED = Exercise(
             lambda gradients, c: _times(gradients, c / _total(gradients)),
             "Right for large gradients. A gradient below the threshold is to stay as it is: the factor is never above "
             "1.",
+            belief="Clipping lifts gradients that are too small.",
         ),
         Mistake(
             "norms added up",
@@ -154,6 +157,8 @@ TRAINED = Exercise(
     points=3,
     claims=("S33",),
     level="core",
+    minutes=20,
+    after=("9.1-clipped",),
     cases=_walks,
     reference=_walk,
     rtol=1e-4,
@@ -169,6 +174,7 @@ TRAINED = Exercise(
             partial(_walk, how="before backward"),
             "Your weights moved as if nothing had been clipped: before backward there is no gradient yet. Clip between "
             "backward and step.",
+            belief="It does not matter when one clips.",
         ),
         Mistake(
             "gradients add up",
@@ -212,6 +218,7 @@ THRESHOLD = Exercise(
     points=2,
     claims=("S33",),
     level="core",
+    minutes=15,
     cases=_recorded,
     reference=lambda norms, share: _finite(norms).quantile(1 - share),
     rtol=1e-2,  # between two recorded norms any number will do
@@ -235,6 +242,7 @@ THRESHOLD = Exercise(
             "share of the largest",
             lambda norms, share: (1 - share) * _finite(norms).max(),
             "You took a share of the largest norm. Asked for is a share of the *steps*.",
+            belief="A good threshold is some part of the largest gradient.",
         ),
         Mistake(
             "largest",
@@ -268,6 +276,8 @@ KEPT_DIRECTION = Exercise(
     points=3,
     claims=("S33",),
     level="core",
+    minutes=15,
+    after=("9.1-clipped",),
     cases=_uneven,
     reference=lambda gradient, value: _cosine(gradient, theory.clip(gradient, value=value)),
     mistakes=(
@@ -275,6 +285,7 @@ KEPT_DIRECTION = Exercise(
             "clipped by norm",
             lambda gradient, value: _cosine(gradient, theory.clip(gradient, norm=value)),
             "You clipped by the norm, which keeps the direction: the cosine is 1. Clip each entry here.",
+            belief="By norm or by value, clipping does the same to the step.",
         ),
         Mistake(
             "only from above",
@@ -310,4 +321,4 @@ KEPT_DIRECTION = Exercise(
 )
 
 
-check = Lab("09-clipping", (CLIPPED, TRAINED, THRESHOLD, KEPT_DIRECTION))
+check = Lab("09-clipping", (CLIPPED, TRAINED, THRESHOLD, KEPT_DIRECTION), after=("book/remedies/clipping",))

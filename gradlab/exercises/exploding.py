@@ -110,6 +110,8 @@ CRITICAL_SCALE = Exercise(
     points=2,
     claims=("S22", "S23"),
     level="warm-up",
+    minutes=15,
+    after=("2.3-decay_factor",),
     cases=_searches,
     reference=_critical,
     rtol=2e-3,
@@ -143,6 +145,7 @@ CRITICAL_SCALE = Exercise(
             lambda factor, low, high: low / factor(low),
             "You measured once, and took the factor to be proportional to the scale. That holds for linear and ReLU "
             "networks. Other activations bend: measure again at each new scale.",
+            belief="Explosion is a matter of the weights alone: twice the weights, twice the factor.",
         ),
         Mistake(
             "ten halvings",
@@ -196,6 +199,8 @@ OVERFLOW_LAYER = Exercise(
     points=3,
     claims=("S30",),
     level="core",
+    minutes=15,
+    after=("2.3-decay_factor",),
     cases=_growing,
     reference=_overflow,
     rtol=0.0,
@@ -212,6 +217,7 @@ OVERFLOW_LAYER = Exercise(
             lambda a, s, r, n: _counted(s, s * r, n),
             "Right for the linear network. ReLU sets half of the numbers to 0, and so halves the mean square that goes "
             "on to the next layer.",
+            belief="ReLU hands a signal on at its full size.",
         ),
         Mistake(
             "size halved, not the square",
@@ -312,6 +318,8 @@ DIVERGES = Exercise(
     points=2,
     claims=("S25", "S28"),
     level="core",
+    minutes=15,
+    after=("1.3-largest_step",),
     cases=_starts,
     reference=_walked,
     rtol=0.0,
@@ -322,6 +330,7 @@ DIVERGES = Exercise(
             lambda lr, h, g: g.norm() > 1,
             "The most common account, and wrong both ways: among the tries is a gradient of 1000 that converges, and "
             "one of 0.001 that diverges. What is the factor by which one step changes the gradient?",
+            belief="A gradient above 1 makes the weights grow.",
         ),
         Mistake(
             "step longer than 1",
@@ -334,11 +343,13 @@ DIVERGES = Exercise(
             lambda lr, h, g: lr * _steepest(h) * g.norm() > 2,
             "Right, without the gradient. Its size drops out: ten times the gradient is ten times the way to go, and "
             "ten times the step.",
+            belief="The larger the gradient, the sooner training diverges.",
         ),
         Mistake(
             "one over the curvature",
             lambda lr, h, g: lr * _steepest(h) > 1,
             "Between 1 and 2 each step lands on the other side of the valley, but nearer. It swings, and converges.",
+            belief="Whoever jumps over the minimum will never reach it.",
         ),
         Mistake(
             "learning rate forgotten",
@@ -475,6 +486,8 @@ MONITOR = Exercise(
     points=4,
     claims=("S30",),
     level="stretch",
+    minutes=20,
+    after=("2.2-gradient_norms",),
     cases=_trained,
     reference=_watched,
     rtol=1e-4,
@@ -522,6 +535,7 @@ MONITOR = Exercise(
             "inf not seen",
             lambda model: [_norm(_gradients(model)), _number(model, torch.isnan)],
             "You find NaN and miss inf, which comes before it. torch.isfinite sees both.",
+            belief="A broken run shows itself by NaN.",
         ),
         Mistake(
             "frozen layers not counted",
@@ -537,4 +551,8 @@ MONITOR = Exercise(
     ),
 )
 
-check = Lab("03-exploding", (CRITICAL_SCALE, OVERFLOW_LAYER, DIVERGES, MONITOR))
+check = Lab(
+    "03-exploding",
+    (CRITICAL_SCALE, OVERFLOW_LAYER, DIVERGES, MONITOR),
+    after=("book/exploding/what", "book/exploding/why"),
+)

@@ -39,6 +39,7 @@ STEP = Exercise(
     points=2,
     claims=("S26",),
     level="warm-up",
+    minutes=10,
     cases=_updates(((4,), (3, 5), (2, 2, 2))),
     reference=_sgd,
     rtol=1e-5,
@@ -63,6 +64,7 @@ STEP = Exercise(
             "gradient normalised",
             lambda w, g, lr: w - lr * g / g.norm(),
             "Every step has the same length, whatever the slope. Plain gradient descent uses the gradient as it is.",
+            belief="A step is as long as the learning rate says.",
         ),
     ),
 )
@@ -72,6 +74,8 @@ FUSED_STEP = Exercise(
     points=1,
     claims=("S26",),
     level="stretch",
+    minutes=10,
+    after=("1.1-step",),
     cases=_updates(((4096,), (64, 64))),
     reference=_sgd,
     rtol=0.0,
@@ -122,6 +126,7 @@ LARGEST_STEP = Exercise(
     points=2,
     claims=("S1",),
     level="core",
+    minutes=15,
     cases=_hessians,
     reference=_largest_step,
     mistakes=(
@@ -129,12 +134,14 @@ LARGEST_STEP = Exercise(
             "flattest direction",
             lambda h: 2 / torch.linalg.eigvalsh(h)[0].item(),
             "This step suits the flattest direction. The steepest one diverges first.",
+            belief="It is the flat directions that limit the learning rate.",
         ),
         Mistake(
             "one over the curvature",
             lambda h: 1 / torch.linalg.eigvalsh(h)[-1].item(),
             "With this step the steepest direction is solved at once. You can go on to the other side of the valley, "
             "and as far again.",
+            belief="The longest safe step is the one that ends at the bottom of the valley.",
         ),
         Mistake(
             "curvature along the axes",
@@ -187,6 +194,7 @@ BACKPROPAGATE = Exercise(
     points=3,
     claims=("S26",),
     level="core",
+    minutes=25,
     cases=_networks,
     reference=_autograd,
     mistakes=(
@@ -194,6 +202,7 @@ BACKPROPAGATE = Exercise(
             "slope forgotten",
             lambda x, y, w1, w2: _by_hand(x, y, w1, w2, lambda z, h: 1.0, len(x)),
             "On its way to the first layer the gradient has to pass tanh. Multiply by its slope, unit by unit.",
+            belief="A gradient goes back through the weights alone.",
         ),
         Mistake(
             "slope at the output",
@@ -219,4 +228,4 @@ BACKPROPAGATE = Exercise(
     ),
 )
 
-check = Lab("01-gradient-descent", (STEP, FUSED_STEP, LARGEST_STEP, BACKPROPAGATE))
+check = Lab("01-gradient-descent", (STEP, FUSED_STEP, LARGEST_STEP, BACKPROPAGATE), after=("book/optimization",))

@@ -49,6 +49,7 @@ AGAINST_GUESSING = Exercise(
     points=2,
     claims=("S14",),
     level="warm-up",
+    minutes=10,
     cases=_curves,
     reference=lambda losses, labels: _recent(losses) / _entropy(labels),
     rtol=1e-3,
@@ -57,6 +58,7 @@ AGAINST_GUESSING = Exercise(
             "compared with the first loss",
             lambda losses, labels: _recent(losses) / losses[0],
             "You divided by the first loss. A bad start makes any end look good. Divide by the loss of guessing.",
+            belief="A loss that has fallen shows that something was learnt.",
         ),
         Mistake(
             "all classes taken as equally common",
@@ -115,6 +117,8 @@ BLOCKED_AT = Exercise(
     points=3,
     claims=("S15",),
     level="core",
+    minutes=15,
+    after=("2.2-gradient_norms",),
     cases=_blocked,
     reference=_weakest,
     rtol=0.0,
@@ -135,6 +139,7 @@ BLOCKED_AT = Exercise(
             lambda norms: int(norms.argmin()) + 1,
             "That layer has the smallest gradient, but what starves it lies above. Compare each layer with its "
             "neighbour towards the output.",
+            belief="The layer with the smallest gradient is the one at fault.",
         ),
         Mistake(
             "differences instead of ratios",
@@ -212,6 +217,8 @@ WHICH_FAULT = Exercise(
     points=4,
     claims=("S13", "S29"),
     level="core",
+    minutes=20,
+    after=("4.1-against_guessing", "4.2-blocked_at"),
     cases=_summaries,
     reference=lambda *run: _which(*run, order="lgdfu"),
     rtol=0.0,
@@ -222,12 +229,14 @@ WHICH_FAULT = Exercise(
             lambda *run: _which(*run, order="gdfu"),
             "You call healthy runs ill. Ask first whether the run learns: dead units and small gradients are common in "
             "networks that do.",
+            belief="Dead units, or a small gradient, mean that a run is ill.",
         ),
         Mistake(
             "late symptom taken for the cause",
             lambda *run: _which(*run, order="lgefu"),
             "Dead units at the end may be what long steps left behind. Only those that were dead before the first "
             "update are a cause.",
+            belief="What is broken at the end is what broke first.",
         ),
         Mistake(
             "updates before the start",
@@ -286,6 +295,8 @@ MACRO_F1 = Exercise(
     points=3,
     claims=("S13",),
     level="stretch",
+    minutes=15,
+    after=("4.3-which_fault",),
     cases=_verdicts,
     reference=lambda truth, said: _mean([2 * hit / (told + real) for hit, told, real in _counts(truth, said)]),
     mistakes=(
@@ -294,6 +305,7 @@ MACRO_F1 = Exercise(
             lambda truth, said: (truth == said).double().mean(),
             "This is the share of right answers. A rule that always says healthy does well by it. Score each kind by "
             "itself, then average.",
+            belief="A test that is right most of the time is a good test.",
         ),
         Mistake(
             "recall",
@@ -318,4 +330,8 @@ MACRO_F1 = Exercise(
     ),
 )
 
-check = Lab("04-identification", (AGAINST_GUESSING, BLOCKED_AT, WHICH_FAULT, MACRO_F1))
+check = Lab(
+    "04-identification",
+    (AGAINST_GUESSING, BLOCKED_AT, WHICH_FAULT, MACRO_F1),
+    after=("book/identification/vanishing", "book/identification/exploding", "book/identification/tools"),
+)

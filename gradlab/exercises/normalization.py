@@ -47,6 +47,7 @@ NORMALIZED = Exercise(
     points=3,
     claims=("S16",),
     level="warm-up",
+    minutes=15,
     cases=_pre_activations,
     reference=lambda z, gamma, beta, eps: functional.batch_norm(z, None, None, gamma, beta, training=True, eps=eps),
     atol=1e-7,
@@ -56,6 +57,7 @@ NORMALIZED = Exercise(
             partial(_normalized, dim=1),
             "You took the mean over the units of one example: that is layer normalisation. Batch normalisation goes "
             "along the examples, the first axis.",
+            belief="Batch and layer normalisation do the same thing.",
         ),
         Mistake(
             "divided by one less",
@@ -132,6 +134,8 @@ EVALUATED = Exercise(
     points=3,
     claims=("S16",),
     level="core",
+    minutes=20,
+    after=("6.1-normalized",),
     cases=_batches,
     reference=_by_torch,
     mistakes=(
@@ -140,6 +144,7 @@ EVALUATED = Exercise(
             _by_itself,
             "You normalised x by its own mean and spread, as in training. After training the running ones count: that "
             "is what model.eval() switches to.",
+            belief="A network with batch normalisation is one function, in training and after.",
         ),
         Mistake(
             "momentum the wrong way round",
@@ -194,6 +199,8 @@ FACTOR = Exercise(
     points=3,
     claims=("S34",),
     level="stretch",
+    minutes=20,
+    after=("2.3-decay_factor", "6.1-normalized"),
     cases=_activations,
     reference=theory.batch_norm_factor,
     rtol=2e-2,  # so that a mean over random numbers will do
@@ -219,6 +226,7 @@ FACTOR = Exercise(
             "slope alone",
             _squared_slope,
             "This is what the activation does. The normalisation divides by the spread of what the activation gave.",
+            belief="Normalisation acts on the signal, and leaves the gradient's factor as it was.",
         ),
         Mistake(
             "factor of the norm",
@@ -229,4 +237,4 @@ FACTOR = Exercise(
 )
 
 
-check = Lab("06-batch-normalization", (NORMALIZED, EVALUATED, FACTOR))
+check = Lab("06-batch-normalization", (NORMALIZED, EVALUATED, FACTOR), after=("book/remedies/batch-normalization",))

@@ -63,6 +63,7 @@ LSTM_STEP = Exercise(
     points=3,
     claims=("S19",),
     level="core",
+    minutes=15,
     cases=_steps,
     reference=_by_torch,
     mistakes=(
@@ -90,6 +91,7 @@ LSTM_STEP = Exercise(
             "nothing forgotten",
             lambda *case: _step(*case, kept=False),
             "You added to the cell without forgetting. The old cell is multiplied by the forget gate first.",
+            belief="The cell of an LSTM only ever adds.",
         ),
         Mistake(
             "state and cell swapped",
@@ -134,6 +136,8 @@ FORGET_BIAS = Exercise(
     points=2,
     claims=("S19",),
     level="warm-up",
+    minutes=10,
+    after=("8.1-lstm_step",),
     cases=_biases,
     reference=_with_bias,
     mistakes=(
@@ -193,6 +197,8 @@ REMEMBERED = Exercise(
     points=2,
     claims=("S19",),
     level="core",
+    minutes=15,
+    after=("8.1-lstm_step",),
     cases=_open,
     reference=_remembered,
     rtol=1e-3,
@@ -211,6 +217,7 @@ REMEMBERED = Exercise(
             "as if each step took the same",
             lambda bias, share: (1 - share) / (1 - _gate(bias)),
             "You took the same amount away in every step. A gate multiplies: after k steps its k-th power is left.",
+            belief="A gate that is half open loses the same amount in every step.",
         ),
         Mistake(
             "exponential of the bias",
@@ -252,6 +259,7 @@ SCALED = Exercise(
     points=3,
     claims=("S19",),
     level="core",
+    minutes=15,
     cases=_matrices,
     reference=lambda w, radius: w * radius / _radius(w),
     mistakes=(
@@ -260,6 +268,7 @@ SCALED = Exercise(
             lambda w, radius: w * radius / torch.linalg.svdvals(w)[0],
             "You scaled by the largest singular value: how much one step can stretch. Over many steps the eigenvalues "
             "count.",
+            belief="How far one step can stretch decides what fifty of them do.",
         ),
         Mistake(
             "norm over all entries",
@@ -292,4 +301,6 @@ SCALED = Exercise(
 )
 
 
-check = Lab("08-gated-recurrence", (LSTM_STEP, FORGET_BIAS, REMEMBERED, SCALED))
+check = Lab(
+    "08-gated-recurrence", (LSTM_STEP, FORGET_BIAS, REMEMBERED, SCALED), after=("book/remedies/gated-recurrence",)
+)

@@ -41,6 +41,7 @@ BLOCK = Exercise(
     points=2,
     claims=("S18",),
     level="warm-up",
+    minutes=10,
     cases=_blocks,
     reference=_around,
     mistakes=(
@@ -48,6 +49,7 @@ BLOCK = Exercise(
             "skip added before the activation",
             lambda h, weight, scale: torch.tanh(h + scale * (h @ weight.T)),
             "The sum goes through tanh. Then the path is not free: the slope of tanh stands on it. Add h last.",
+            belief="A skip connection works wherever it is added.",
         ),
         Mistake(
             "skip around the wrong thing",
@@ -58,6 +60,7 @@ BLOCK = Exercise(
             "scale on the whole sum",
             lambda h, weight, scale: scale * (h + torch.tanh(h @ weight.T)),
             "You scaled the path as well. Over L blocks its factor is scaleᴸ, which vanishes. Scale the branch alone.",
+            belief="To tame a sum that grows, scale the sum.",
         ),
         Mistake(
             "scale on the path",
@@ -113,6 +116,8 @@ WAY_BACK = Exercise(
     points=3,
     claims=("S18", "S2"),
     level="core",
+    minutes=20,
+    after=("1.4-backpropagate", "7.1-block"),
     cases=_ways_back,
     reference=_back,
     mistakes=(
@@ -126,6 +131,7 @@ WAY_BACK = Exercise(
             "detached branch",
             lambda h, weight, scale, delta: delta,
             "This is what comes back on the path. The branch brings something as well: it depends on h too.",
+            belief="With skip connections the gradient takes the path, and the path alone.",
         ),
         Mistake(
             "scale forgotten",
@@ -184,6 +190,8 @@ GROWTH = Exercise(
     points=3,
     claims=("S18",),
     level="core",
+    minutes=15,
+    after=("7.1-block",),
     cases=_towers,
     reference=lambda c, scale, blocks: (1 + scale**2 * c) ** (blocks / 2),
     mistakes=(
@@ -211,6 +219,7 @@ GROWTH = Exercise(
             "branches of one size",
             lambda c, scale, blocks: math.sqrt(1 + blocks * scale**2 * c),
             "You let each block add the same. But a branch is fed by the sum: as that grows, so does the branch.",
+            belief="Each block adds the same amount.",
         ),
         Mistake(
             "path forgotten",
@@ -247,6 +256,8 @@ SCALE = Exercise(
     points=3,
     claims=("S18",),
     level="stretch",
+    minutes=15,
+    after=("7.3-growth",),
     cases=_bounds,
     reference=_scale(lambda c, blocks, most: (most ** (2 / blocks) - 1) / c),
     mistakes=(
@@ -275,6 +286,7 @@ SCALE = Exercise(
             "1/√L for all",
             lambda c, blocks, most: 1 / math.sqrt(blocks),
             "1/√L keeps the growth bounded, but not by this number. Use c and most.",
+            belief="1/√L is the right scale for every branch.",
         ),
         Mistake(
             "1/L",
@@ -290,4 +302,4 @@ SCALE = Exercise(
 )
 
 
-check = Lab("07-skip-connections", (BLOCK, WAY_BACK, GROWTH, SCALE))
+check = Lab("07-skip-connections", (BLOCK, WAY_BACK, GROWTH, SCALE), after=("book/remedies/skip-connections",))

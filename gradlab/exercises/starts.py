@@ -43,6 +43,7 @@ START_STD = Exercise(
     points=2,
     claims=("S17",),
     level="warm-up",
+    minutes=10,
     cases=_layers,
     reference=_std,
     mistakes=(
@@ -65,6 +66,7 @@ START_STD = Exercise(
             "He's 2 for every start",
             lambda i, o, start: _std(i, o, start) * (1 if start == "he" else math.sqrt(2)),
             "The 2 that makes up for ReLU belongs to He's start alone. LeCun's and Xavier's were made without ReLU.",
+            belief="Every good start has He's factor of 2.",
         ),
         Mistake(
             "doubled after the root",
@@ -119,6 +121,8 @@ CRITICAL_GAIN = Exercise(
     points=3,
     claims=("S17", "S22"),
     level="core",
+    minutes=15,
+    after=("3.1-critical_scale",),
     cases=_activations,
     reference=lambda phi: _mean(lambda z: phi(z) ** 2) ** -0.5,
     rtol=1e-2,  # so that a mean over random numbers will do
@@ -129,6 +133,7 @@ CRITICAL_GAIN = Exercise(
             lambda phi: _variance(phi) ** -0.5,
             "You took the mean away first. What reaches the next layer is φ(z) with its mean, so take the mean of "
             "φ(z)², not the variance.",
+            belief="A signal has mean 0, so its variance is all that counts.",
         ),
         Mistake(
             "slope for the value",
@@ -155,6 +160,7 @@ CRITICAL_GAIN = Exercise(
             "He's scale for all",
             lambda phi: math.sqrt(2),
             "√2 is ReLU's own scale. Each activation drops another share: compute it from φ.",
+            belief="√2 is the right weight scale, whatever the activation.",
         ),
     ),
 )
@@ -198,6 +204,7 @@ DEAD_SHARE = Exercise(
     points=3,
     claims=("S17",),
     level="core",
+    minutes=15,
     cases=_worn,
     reference=lambda model, x: _share(model, x, lambda output: (output == 0).all(0)),
     mistakes=(
@@ -206,6 +213,7 @@ DEAD_SHARE = Exercise(
             lambda model, x: _share(model, x, lambda output: output == 0),
             "You counted zeros. Half of all outputs are 0 in a healthy ReLU layer. A unit is dead if it is 0 for every "
             "example.",
+            belief="A unit that gives 0 is dead.",
         ),
         Mistake(
             "off for one example",
@@ -271,6 +279,8 @@ STRETCHED = Exercise(
     points=3,
     claims=("S22",),
     level="stretch",
+    minutes=20,
+    after=("5.1-start_std",),
     cases=_stacks,
     reference=_stretched,
     mistakes=(
@@ -284,6 +294,7 @@ STRETCHED = Exercise(
             lambda weights: _over_rms(torch.linalg.eigvals(_map(weights)).abs().sort(descending=True).values),
             "These are eigenvalues. How much a direction is stretched is a singular value; for a matrix that is not "
             "symmetric the two differ.",
+            belief="Eigenvalues say how much a layer stretches.",
         ),
         Mistake(
             "squares",
@@ -311,9 +322,14 @@ STRETCHED = Exercise(
             lambda weights: _over_rms(torch.stack([torch.linalg.svdvals(w) for w in weights]).prod(0)),
             "You multiplied the layers' singular values. The direction that one layer stretches most is not the next "
             "one's. Multiply the matrices first.",
+            belief="What a network stretches is what its layers stretch, multiplied.",
         ),
     ),
 )
 
 
-check = Lab("05-activations-and-initialization", (START_STD, CRITICAL_GAIN, DEAD_SHARE, STRETCHED))
+check = Lab(
+    "05-activations-and-initialization",
+    (START_STD, CRITICAL_GAIN, DEAD_SHARE, STRETCHED),
+    after=("book/remedies/activations", "book/remedies/initialization"),
+)

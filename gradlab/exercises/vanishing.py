@@ -47,6 +47,7 @@ STEEPEST = Exercise(
     points=2,
     claims=("S5",),
     level="warm-up",
+    minutes=10,
     cases=_functions,
     reference=lambda phi: theory.slope(phi, _grid()).max(),
     rtol=1e-3,
@@ -102,8 +103,10 @@ def _norms(model: MLP, x: Tensor, y: Tensor, reduction: str = "mean", with_bias:
 GRADIENT_NORMS = Exercise(
     id="2.2-gradient_norms",
     points=3,
-    claims=("S3", "S11"),
+    claims=("S3", "S6", "S11"),
     level="core",
+    minutes=20,
+    after=("1.4-backpropagate",),
     cases=_batches,
     reference=lambda model, x, y: probe(model, x, y).gradient_norm[0],
     rtol=1e-3,
@@ -138,6 +141,7 @@ GRADIENT_NORMS = Exercise(
                 if isinstance(layer, nn.Linear)
             ],
             "These are the norms of the weights themselves. Call backward on the loss, and look at .grad.",
+            belief="Where gradients vanish, the weights are small.",
         ),
     ),
 )
@@ -163,6 +167,8 @@ DECAY_FACTOR = Exercise(
     points=3,
     claims=("S2",),
     level="core",
+    minutes=20,
+    after=("2.1-steepest",),
     cases=_settings,
     reference=theory.chi,
     rtol=2e-3,
@@ -176,6 +182,7 @@ DECAY_FACTOR = Exercise(
             "mean squared, not mean of squares",
             lambda a, s, q: s**2 * _mean(lambda z: theory.slope(a, z), q) ** 2,
             "You averaged the slopes and squared the average. Square each slope first, then average.",
+            belief="A layer's factor is that of its average unit.",
         ),
         Mistake(
             "weight scale not squared",
@@ -186,6 +193,7 @@ DECAY_FACTOR = Exercise(
             "derivative at the output",
             lambda a, s, q: s**2 * _mean(lambda z: theory.slope(a, theory.activation_function(a)(z)) ** 2, q),
             "You took the slope at φ(z), the output. It belongs at the pre-activation z.",
+            belief="How much a unit passes back depends on what it gives, not on what it gets.",
         ),
         Mistake(
             "variance taken for standard deviation",
@@ -222,6 +230,8 @@ DEEPEST = Exercise(
     points=2,
     claims=("S9",),
     level="stretch",
+    minutes=10,
+    after=("2.3-decay_factor",),
     cases=_limits,
     reference=_deepest,
     rtol=0.0,
@@ -251,4 +261,8 @@ DEEPEST = Exercise(
     ),
 )
 
-check = Lab("02-vanishing", (STEEPEST, GRADIENT_NORMS, DECAY_FACTOR, DEEPEST))
+check = Lab(
+    "02-vanishing",
+    (STEEPEST, GRADIENT_NORMS, DECAY_FACTOR, DEEPEST),
+    after=("book/vanishing/what", "book/vanishing/why"),
+)
