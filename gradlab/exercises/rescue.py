@@ -429,8 +429,8 @@ PROOF = Exercise(
         Mistake(
             "validation accuracy reported",
             partial(_lower_end, how="validation reported"),
-            "You compare the validation accuracies with the reference. They have done the choosing; the proof needs the "
-            "digits held apart.",
+            "You compare the validation accuracies with the reference. They have done the choosing; the proof needs "
+            "the digits held apart.",
         ),
         Mistake(
             "not paired",
@@ -484,8 +484,8 @@ REASONING = Essay(
         Criterion(
             "The evidence",
             2,
-            "Every fault rests on a number from the record that is compared with something: guessing, another layer, the "
-            "size of the weights.",
+            "Every fault rests on a number from the record that is compared with something: guessing, another layer, "
+            "the size of the weights.",
             "Numbers stand alone, or come from the end of the run only.",
         ),
         Criterion(
