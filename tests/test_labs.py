@@ -73,10 +73,37 @@ def test_blanks_hold_no_solution_and_solutions_no_blank(name):
 @every_lab
 def test_cells_match_the_exercises(name):
     cells = [cell.metadata.nbgrader for cell in read("labs", name).cells if "nbgrader" in cell.metadata]
-    checks = {cell.grade_id.removeprefix("check-"): cell.points for cell in cells if cell.grade}
-    blanks = [cell.grade_id for cell in cells if cell.solution]
+    checks = {cell.grade_id.removeprefix("check-"): cell.points for cell in cells if cell.grade and not cell.solution}
+    blanks = [cell.grade_id for cell in cells if cell.solution and not cell.grade]
+    essays = {cell.grade_id: cell.points for cell in cells if cell.solution and cell.grade}
     assert checks == {exercise.name: exercise.points for exercise in LABS[name].exercises}
     assert blanks == list(checks)
+    assert essays == {essay.name: essay.points for essay in LABS[name].essays}
+    assert len(cells) == len(checks) + len(blanks) + len(essays)
+
+
+ESSAYS = [(name, essay) for name, lab in LABS.items() for essay in lab.essays]
+
+
+@pytest.mark.parametrize(("name", "essay"), ESSAYS, ids=lambda value: getattr(value, "id", None))
+def test_a_learner_gets_the_rubric_of_an_essay_and_not_its_answer(name, essay):
+    def written(kind):
+        (cell,) = [c for c in read(kind, name).cells if c.metadata.get("nbgrader", {}).get("grade_id") == essay.name]
+        return cell
+
+    blank, solved = written("labs"), written("solutions")
+    assert blank.cell_type == solved.cell_type == "markdown" and not blank.metadata.nbgrader.locked
+    assert blank.source == "YOUR ANSWER HERE"
+    lines = solved.source.splitlines()
+    assert lines[0] == "### BEGIN SOLUTION" and lines[-1] == "### END SOLUTION"
+    given_out = "\n".join(cell.source for cell in read("labs", name).cells)
+    assert not [line for line in lines if line.strip() and line in given_out]
+    table = [f"| {c.name} | {c.points} | {c.full} | {c.half} |" for c in essay.rubric]
+    assert [line for line in _lines(read("labs", name)) if line in table] == table
+
+
+def test_the_capstone_has_an_essay():
+    assert [name for name, _ in ESSAYS] == ["10-rescue"]
 
 
 @pytest.mark.parametrize("kind", ["labs", "solutions"])
@@ -108,7 +135,8 @@ def test_right_answers_tick_within_a_minute_and_a_gigabyte(name, tmp_path):
 @every_lab
 def test_blank_and_wrong_answers_get_their_line_and_the_lab_runs_on(name, tmp_path):
     notebook = read("labs", name)
-    assert any(line.startswith("from gradlab.exercises.") and line.endswith("check") for line in _lines(notebook))
+    imports = [line.split(" import ") for line in _lines(notebook) if line.startswith("from gradlab.exercises.")]
+    assert any("check" in names.split(", ") for _, names in imports)
     blank, *wrong = LABS[name].exercises
     for number, exercise in enumerate(LABS[name].exercises):
         if exercise is blank:

@@ -53,6 +53,8 @@ class Exercise:
         reference: the package's own implementation.
         mistakes: the usual wrong answers.
         rtol, atol: how near an answer must be to the reference; both 0 asks for the same bits.
+        outcome: for what many answers get right, such as a trained network: (answers, seed) -> what came of each. Then
+            the outcomes are compared, and the answers themselves need only have the form of the reference's.
         minutes: what it takes, with its text and what follows it: the authors' estimate.
         after: ids of the exercises that it builds on.
     """
@@ -66,6 +68,7 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     rtol: float = 1e-4
     atol: float = 1e-9
+    outcome: Callable[[Sequence[Answer], int], list[Answer]] | None = None
     minutes: int = 0
     after: tuple[str, ...] = ()
 
@@ -84,30 +87,30 @@ class Exercise:
             answers: one per case of ``seed``: numbers, tensors, or (nested) lists of numbers, from any process.
             seed: which cases they answer.
         """
-        expected = _known(self, self.reference, seed)
+        expected, outcomes = _known(self, self.reference, seed)
         if len(answers) != len(expected):
             return Verdict("wrong", f"{len(expected)} answers were asked for, {len(answers)} given.")
         if any(answer is None for answer in answers):
             return Verdict("wrong", "Your function returned None. Does every path through it end in `return`?")
-        problem = next((p for a, e in zip(answers, expected, strict=True) if (p := self._differs(a, e))), None)
+        if self.outcome is not None:
+            problem = next((p for a, e in zip(answers, expected, strict=True) if (p := _malformed(a, e))), None)
+            if problem is not None:
+                return Verdict("wrong", problem)
+            answers = self.outcome(answers, seed)
+        problem = next((p for a, e in zip(answers, outcomes, strict=True) if (p := self._differs(a, e))), None)
         if problem is None:
             return Verdict("right", "Right.")
         for mistake in self.mistakes:
-            made = _known(self, mistake.function, seed)
+            _, made = _known(self, mistake.function, seed)
             if not any(self._differs(a, m) for a, m in zip(answers, made, strict=True)):
                 return Verdict("wrong", mistake.hint, mistake.name)
         return Verdict("wrong", problem)
 
     def _differs(self, answer: Answer, expected: Answer) -> str | None:
         """None if the two agree within tolerance, else a sentence that says how they differ."""
-        got, want = _flat(answer), _flat(expected)
-        if got is None:
-            return f"Numbers were expected, but the answer is {_short(answer)}."
-        (got_shape, got), (want_shape, want) = got, want
-        if got_shape != want_shape:
-            return f"The answer should have shape {_words(want_shape)}, and has {_words(got_shape)}."
-        if not torch.isfinite(got).all() and torch.isfinite(want).all():
-            return "The answer holds a value that is not a finite number."
+        if problem := _malformed(answer, expected):
+            return problem
+        (_, got), (_, want) = _flat(answer), _flat(expected)
         near = torch.isclose(got, want, rtol=self.rtol, atol=self.atol, equal_nan=True)
         if not near.all():
             # two equal infinities differ by NaN, and would pass for the worst
@@ -127,9 +130,38 @@ class Exercise:
 
 
 @functools.lru_cache(maxsize=256)
-def _known(exercise: Exercise, function: Callable[..., Answer], seed: int) -> list[Answer]:
-    """The answers of the reference or of a usual mistake, once for a whole class."""
-    return exercise.answers(function, seed)
+def _known(exercise: Exercise, function: Callable[..., Answer], seed: int) -> tuple[list[Answer], list[Answer]]:
+    """The answers of the reference or of a usual mistake, and what is compared of them, once for a whole class."""
+    answers = exercise.answers(function, seed)
+    return answers, answers if exercise.outcome is None else exercise.outcome(answers, seed)
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One line of a rubric: what is looked at, its points, and what earns all of them or half."""
+
+    name: str
+    points: int
+    full: str
+    half: str
+
+
+@dataclass(frozen=True)
+class Essay:
+    """What a learner writes in words and a person marks; ``id``, ``claims`` and ``level`` as of an ``Exercise``."""
+
+    id: str
+    claims: tuple[str, ...]
+    level: str
+    rubric: tuple[Criterion, ...]
+
+    @property
+    def name(self) -> str:
+        return self.id.partition("-")[2]
+
+    @property
+    def points(self) -> int:
+        return sum(criterion.points for criterion in self.rubric)
 
 
 @dataclass(frozen=True)
@@ -140,13 +172,18 @@ class Lab:
         name: as its folder is called.
         exercises: in their order.
         after: the pages to read first, as the table of contents names them.
-        rubric: what a person marks: (criterion, points, what full marks look like) each.
+        essays: are marked by a person, and have no check.
     """
 
     name: str
     exercises: tuple[Exercise, ...] = field(default_factory=tuple)
+    essays: tuple[Essay, ...] = ()
     after: tuple[str, ...] = ()
-    rubric: tuple[tuple[str, int, str], ...] = ()
+
+    @property
+    def rubric(self) -> tuple[tuple[str, int, str], ...]:
+        """What a person marks: (criterion, points, what full marks look like) each."""
+        return tuple((c.name, c.points, c.full) for essay in self.essays for c in essay.rubric)
 
     def __getattr__(self, name: str) -> Callable[[Callable], None]:
         for exercise in object.__getattribute__(self, "exercises"):
@@ -176,9 +213,22 @@ def _report(exercise: Exercise, function: Callable) -> None:
     print(message)
 
 
+def _malformed(answer: Answer, expected: Answer) -> str | None:
+    """None if the answer is made of finite numbers in the expected shape, else a sentence that says what it is."""
+    got, want = _flat(answer), _flat(expected)
+    if got is None:
+        return f"Numbers were expected, but the answer is {_short(answer)}."
+    (got_shape, got), (want_shape, want) = got, want
+    if got_shape != want_shape:
+        return f"The answer should have shape {_words(want_shape)}, and has {_words(got_shape)}."
+    if not torch.isfinite(got).all() and torch.isfinite(want).all():
+        return "The answer holds a value that is not a finite number."
+    return None
+
+
 def _flat(answer: Answer) -> tuple[tuple, torch.Tensor] | None:
     """(shape, all numbers in one float64 row), or None for something that is not made of numbers."""
-    if isinstance(answer, (list, tuple)):
+    if isinstance(answer, (list, tuple)) and not (answer and all(type(part) is float for part in answer)):
         parts = [_flat(part) for part in answer]
         if any(part is None for part in parts):
             return None
