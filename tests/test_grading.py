@@ -183,6 +183,19 @@ def test_a_mark_that_a_person_gave_stays(tmp_path):
     assert row["fused_step"] == 0.5 and row["to look at"] == "fused_step"
 
 
+def test_what_is_written_in_words_waits_for_a_person_and_a_blank_does_not(tmp_path):
+    lab = "10-rescue"
+    root, written = course(tmp_path, lab), submissions.given_out(lab)
+    submissions.cell(written, "reasoning").source = "Every second unit was silent, so I looked there first."
+    kinds = {"written": submissions.of(lab, written), "blank": submissions.of(lab, submissions.given_out(lab))}
+    learners = submissions.hand_in(kinds, lab, root / "submitted")
+    table = {row["student"]: row for row in grade.grade(lab, root, workers=2)}
+    assert table[learners["written"]]["to look at"] == "reasoning" and table[learners["blank"]]["to look at"] == ""
+    assert {row["of"] for row in table.values()} == {24}
+    shown = nbformat.read(root / "autograded" / learners["written"] / lab / f"{lab}.ipynb", as_version=4)
+    assert submissions.cell(shown, "reasoning").source == submissions.cell(written, "reasoning").source
+
+
 def test_a_lab_that_was_not_released_and_a_class_that_handed_in_nothing(tmp_path):
     shutil.copytree(ROOT / "labs" / LAB, tmp_path / "labs" / LAB)
     with pytest.raises(LookupError, match=f"make release LAB={LAB}"):

@@ -74,7 +74,8 @@ class Mark:
 
 @dataclass
 class Marked:
-    """One submission. ``sources`` are the learner's cells by their grade id; ``flags`` what a person should look at."""
+    """One submission. ``sources`` are the cells that the learner changed, by their grade id; ``flags`` are what a
+    person should look at."""
 
     student: str
     marks: list[Mark] = field(default_factory=list)
@@ -324,9 +325,13 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
     result = Marked(student, flags=flags)
     cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"] if notebook else []
     if notebook:
-        submitted = _nbgrader(notebook)
-        result.flags += _compared(submitted, _nbgrader(released))
-        result.sources = {id: cell.source for id, cell in submitted.items()}
+        submitted, given_out = _nbgrader(notebook), _nbgrader(released)
+        result.flags += _compared(submitted, given_out)
+        result.sources = {
+            id: cell.source
+            for id, cell in submitted.items()
+            if id not in given_out or cell.source != given_out[id].source
+        }
     for exercise in find_lab(lab).exercises:
         reply = _jail.ask(_task(exercise.name, cells, _packed(exercise, seed))) if notebook else {"status": "missing"}
         result.marks.append(judged(exercise, seed, reply))
@@ -375,7 +380,7 @@ def _shown(marked: Marked, released: nbformat.NotebookNode) -> nbformat.Notebook
         if data is None:
             continue
         if data.solution:
-            cell.source = marked.sources.get(data.grade_id, "" if marked.sources else cell.source)
+            cell.source = marked.sources.get(data.grade_id, cell.source)
         elif data.grade and (given := said.get(data.grade_id.removeprefix("check-"))):
             sign = {"right": "\u2713", "blank": "\u25cb"}.get(given.status, "\u2717")
             named = f" ({given.mistake})" if given.mistake else ""
@@ -395,8 +400,9 @@ def enter(marked: Marked, lab: str, book: Gradebook) -> None:
     given = {mark.exercise: mark for mark in marked.marks}
     for grade in notebook.grades:
         exercise = given.get(grade.name.removeprefix("check-"))
-        grade.auto_score = None if exercise is None else exercise.points
-        grade.needs_manual_grade = exercise is None or grade.manual_score is not None or bool(marked.flags)
+        in_words = exercise is None and grade.name in marked.sources  # that, a person marks
+        grade.auto_score = exercise.points if exercise else None if in_words else 0
+        grade.needs_manual_grade = in_words or grade.manual_score is not None or bool(marked.flags)
     for comment in notebook.comments:
         if comment.name in given:
             mark = given[comment.name]
