@@ -15,6 +15,7 @@ from torch import nn
 from gradlab import data, diagnosis, explore, initializers, models, plots, recorder, tensorboard, theory, training
 from gradlab.data import Dataset
 from gradlab.models import MLP, ConvNet, RecurrentClassifier
+from gradlab.record import Record
 from gradlab.recorder import Recorder, probe
 
 torch.set_num_threads(1)
@@ -291,6 +292,11 @@ BAD = [
     (recorder.probe, lambda: probe(nn.Tanh(), torch.zeros(1, 4), torch.zeros(1)), ValueError, r"Tanh.*no parameters"),
     (recorder.probe, lambda: probe(network(), small(0).x_train, small(0).y_train), ValueError, r"at least one.*empty"),
     (recorder.probe, lambda: probe(network(), small(4).x_train, small(3).y_train), ValueError, r"4.*3"),
+    # record
+    (Record.save, lambda: record().save(5), TypeError, r"path must be a path.*5"),
+    (Record.load, lambda: Record.load(None), TypeError, r"path must be a path.*None"),
+    (Record.load, lambda: Record.load(__file__), ValueError, r"test_bad_input.*is no record"),
+    (Record.then, lambda: record().then("run"), TypeError, r"then needs a Record.*str"),
     # diagnosis
     (diagnosis.diagnose, lambda: diagnosis.diagnose(None), TypeError, r"recorder\.record.*NoneType"),
     (diagnosis.diagnose, lambda: diagnosis.diagnose(Recorder(network())), TypeError, r"recorder\.record.*Recorder"),
