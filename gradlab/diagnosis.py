@@ -83,6 +83,11 @@ class Diagnosis:
     def healthy(self) -> bool:
         return self.kind == "healthy"
 
+    @property
+    def alarming(self) -> bool:
+        """Whether a fault was found; "undecided" is neither healthy nor alarming."""
+        return self.kind not in ("healthy", "undecided")
+
     def __str__(self) -> str:
         lines = [f"Diagnosis after {_count(self.steps, 'step')}: {self.kind}"]
         if self.layers:

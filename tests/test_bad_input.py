@@ -12,7 +12,19 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradlab import data, diagnosis, explore, initializers, models, plots, recorder, tensorboard, theory, training
+from gradlab import (
+    callbacks,
+    data,
+    diagnosis,
+    explore,
+    initializers,
+    models,
+    plots,
+    recorder,
+    tensorboard,
+    theory,
+    training,
+)
 from gradlab.data import Dataset
 from gradlab.models import MLP, ConvNet, RecurrentClassifier
 from gradlab.record import Record
@@ -31,6 +43,7 @@ MODULES = (
     "plots",
     "tensorboard",
     "explore",
+    "callbacks",
 )
 
 NAN, INF = math.nan, math.inf
@@ -459,6 +472,42 @@ BAD = [
     (tensorboard.write, lambda: tensorboard.write(record(0), "logs"), ValueError, r"empty.*0 steps.*at least one"),
     (tensorboard.write, lambda: tensorboard.write(record(), 5), TypeError, r"logdir.*path.*5"),
     (tensorboard.write, lambda: tensorboard.write(record(), __file__), FileExistsError, r"test_bad_input.*already"),
+    # callbacks
+    (callbacks.lightning_callback, lambda: callbacks.lightning_callback(5), TypeError, r"logdir.*path.*5"),
+    (
+        callbacks.lightning_callback,
+        lambda: callbacks.lightning_callback(check_every=0),
+        ValueError,
+        r"check_every.*at least 1.*0",
+    ),
+    (
+        callbacks.lightning_callback,
+        lambda: callbacks.lightning_callback(check_every=1.5),
+        TypeError,
+        r"check_every.*1\.5",
+    ),
+    (callbacks.lightning_callback, lambda: callbacks.lightning_callback(every=0), ValueError, r"every.*at least 1.*0"),
+    (callbacks.lightning_callback, lambda: callbacks.lightning_callback(__file__), FileExistsError, r"already"),
+    (callbacks.transformers_callback, lambda: callbacks.transformers_callback(5), TypeError, r"logdir.*path.*5"),
+    (
+        callbacks.transformers_callback,
+        lambda: callbacks.transformers_callback(check_every=0),
+        ValueError,
+        r"check_every.*at least 1.*0",
+    ),
+    (
+        callbacks.transformers_callback,
+        lambda: callbacks.transformers_callback(check_every=1.5),
+        TypeError,
+        r"check_every.*1\.5",
+    ),
+    (
+        callbacks.transformers_callback,
+        lambda: callbacks.transformers_callback(every=0),
+        ValueError,
+        r"every.*at least 1.*0",
+    ),
+    (callbacks.transformers_callback, lambda: callbacks.transformers_callback(__file__), FileExistsError, r"already"),
     # explore
     (explore.show, lambda: explore.show(), ValueError, r"at least one figure.*none"),
     (explore.show, lambda: explore.show(3), TypeError, r"matplotlib Figure.*3"),
