@@ -473,41 +473,17 @@ BAD = [
     (tensorboard.write, lambda: tensorboard.write(record(), 5), TypeError, r"logdir.*path.*5"),
     (tensorboard.write, lambda: tensorboard.write(record(), __file__), FileExistsError, r"test_bad_input.*already"),
     # callbacks
-    (callbacks.lightning_callback, lambda: callbacks.lightning_callback(5), TypeError, r"logdir.*path.*5"),
-    (
-        callbacks.lightning_callback,
-        lambda: callbacks.lightning_callback(check_every=0),
-        ValueError,
-        r"check_every.*at least 1.*0",
+    *(
+        (make, lambda make=make, bad=bad: make(**bad), error, message)
+        for make in (callbacks.lightning_callback, callbacks.transformers_callback)
+        for bad, error, message in (
+            ({"logdir": 5}, TypeError, r"logdir.*path.*5"),
+            ({"logdir": __file__}, FileExistsError, r"test_bad_input.*already"),
+            ({"check_every": 0}, ValueError, r"check_every.*at least 1.*0"),
+            ({"check_every": 1.5}, TypeError, r"check_every.*1\.5"),
+            ({"every": 0}, ValueError, r"every.*at least 1.*0"),
+        )
     ),
-    (
-        callbacks.lightning_callback,
-        lambda: callbacks.lightning_callback(check_every=1.5),
-        TypeError,
-        r"check_every.*1\.5",
-    ),
-    (callbacks.lightning_callback, lambda: callbacks.lightning_callback(every=0), ValueError, r"every.*at least 1.*0"),
-    (callbacks.lightning_callback, lambda: callbacks.lightning_callback(__file__), FileExistsError, r"already"),
-    (callbacks.transformers_callback, lambda: callbacks.transformers_callback(5), TypeError, r"logdir.*path.*5"),
-    (
-        callbacks.transformers_callback,
-        lambda: callbacks.transformers_callback(check_every=0),
-        ValueError,
-        r"check_every.*at least 1.*0",
-    ),
-    (
-        callbacks.transformers_callback,
-        lambda: callbacks.transformers_callback(check_every=1.5),
-        TypeError,
-        r"check_every.*1\.5",
-    ),
-    (
-        callbacks.transformers_callback,
-        lambda: callbacks.transformers_callback(every=0),
-        ValueError,
-        r"every.*at least 1.*0",
-    ),
-    (callbacks.transformers_callback, lambda: callbacks.transformers_callback(__file__), FileExistsError, r"already"),
     # explore
     (explore.show, lambda: explore.show(), ValueError, r"at least one figure.*none"),
     (explore.show, lambda: explore.show(3), TypeError, r"matplotlib Figure.*3"),
