@@ -11,7 +11,8 @@ from gradlab.recorder import Recorder
 from gradlab.training import fit
 
 # Two faults: in so deep a sigmoid network the gradient vanishes, and the learning rate is far too low besides.
-BROKEN = {"activation": "sigmoid", "init": "xavier", "learning rate": 1e-5}
+BROKEN = {"activation": "sigmoid", "init": "xavier", "norm": None}
+LEARNING_RATE = 1e-5
 DEPTH, EPOCHS = 20, 12
 ATTEMPTS = 4
 
@@ -19,21 +20,21 @@ ATTEMPTS = 4
 def demo(seed: int = 0) -> None:
     """Train, diagnose and apply the first remedy, until none is needed; print it all."""
     data = digits(seed)
-    settings = dict(BROKEN)
+    settings, rate = dict(BROKEN), LEARNING_RATE
     print(f"A network of {DEPTH} hidden layers learns to read {len(data.x_train):,} handwritten digits.")
     for attempt in range(1, ATTEMPTS + 1):
-        model = MLP(DEPTH, activation=settings["activation"], init=settings["init"], seed=seed)
-        optimizer = torch.optim.Adam(model.parameters(), lr=settings["learning rate"])
+        model = MLP(DEPTH, **settings, seed=seed)
         recorder = Recorder(model)
+        optimizer = torch.optim.Adam(model.parameters(), lr=rate)
         history = fit(model, data, optimizer, EPOCHS, recorder=recorder, seed=seed, progress=False)
         diagnosis = diagnose(recorder.record)
-        told = ", ".join(f"{name} {value:g}" if name == "learning rate" else value for name, value in settings.items())
-        print(f"\n--- Training {attempt}: {told}")
+        told = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
+        print(f"\n--- Training {attempt}: {told}, learning rate {rate:g}")
         print(f"It reads {history.test_accuracy[-1]:.0%} of the digits it has not seen.\n\n{diagnosis}", flush=True)
-        if not diagnosis.remedies:
+        if not diagnosis.remedies or attempt == ATTEMPTS:
             return
         changes = diagnosis.remedies[0].changes(settings["activation"])
-        settings["learning rate"] *= changes.pop("lr_times", 1.0)
+        rate *= changes.pop("lr_times", 1.0)
         settings |= changes
         print("\nThe first remedy is applied, and the network trained again.")
 
