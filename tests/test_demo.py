@@ -16,11 +16,8 @@ torch.set_num_threads(1)
 def test_the_demo_names_the_fault_applies_the_remedy_and_ends_healthy():
     ended = subprocess.run([sys.executable, "-m", "gradlab", "demo"], capture_output=True, text=True, check=True)
     told = ended.stdout
-    assert re.findall(r"^Diagnosis after 260 steps: (.*)$", told, re.M) == [
-        "vanishing",
-        "learning rate too low",
-        "healthy",
-    ]
+    found = re.findall(r"^Diagnosis after \d+ steps: (.*)$", told, re.M)
+    assert found == ["vanishing", "learning rate too low", "healthy"]
     trainings = re.findall(r"^--- Training (\d): (.*)$", told, re.M)
     assert trainings == [
         ("1", "activation sigmoid, init xavier, learning rate 1e-05"),
