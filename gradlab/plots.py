@@ -542,7 +542,13 @@ def _loss_panel(axes: Axes, record: Record) -> str:
     finite, lost = loss[np.isfinite(loss)], _lost(record, loss)
     if not len(finite) and not lost.any():
         return _empty(axes, "no loss was told:\nrecorder.log_loss(loss) does it")
-    start, end = (finite[0], np.mean(finite[-20:])) if len(finite) else (math.nan, math.nan)
+    start = end = math.nan
+    if len(finite):
+        steps = record.step[np.isfinite(loss)]
+        start, end = (
+            finite[0],
+            np.mean(finite[steps > steps[-1] - 20]),
+        )  # of the last 20 steps, however few were recorded
     kind = "exploding" if lost.any() else "healthy" if end < 0.9 * chance else "neutral"
     gone = f"not finite from step {record.step[np.argmax(lost)]}"
     axes.set_title(f"Loss: {gone}" if lost.any() else f"Loss: from {start:.3g} to {end:.3g}")

@@ -1034,3 +1034,11 @@ def test_steps_that_are_lost_again_and_again_are_marked_together_in_a_long_recor
     marks = [artist for artist in figure.axes[0].get_lines() if artist.get_marker() == "x"]
     assert [artist.get_xdata()[0] for artist in marks] == list(range(1, 100_001, 5_000)), "what lies apart stays apart"
     assert "20 of 100000 recorded steps, for the first time at step 1." in figure.get_label()
+
+
+def test_the_loss_at_the_end_is_that_of_the_last_steps_and_not_of_the_last_rows():
+    sparse = run(60, step=np.arange(1, 61) * 20)
+    assert plots.loss_curve(sparse).axes[0].get_title(loc="left") == "Loss: from 2.4 to 0.4"
+    every = run(60)
+    mean = every.loss[-20:].mean()
+    assert plots.loss_curve(every).axes[0].get_title(loc="left") == f"Loss: from 2.4 to {mean:.3g}"
