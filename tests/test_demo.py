@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -29,6 +30,10 @@ def test_the_demo_names_the_fault_applies_the_remedy_and_ends_healthy():
         "Replace the sigmoid by ReLU, with He's starting weights.",
         "Multiply the learning rate by about 100.",
     ]
+    shown = Path(__file__).parent.parent.joinpath("README.md").read_text().split("-m gradlab demo\n")[1].split("```")[0]
+    seen = re.sub(r"after \d+ steps", "after 260 steps", told).splitlines()
+    assert [line for line in shown.splitlines() if line not in seen] == [], "README shows what is printed"
+    assert shown.count("Diagnosis after") == 3
     reads = [int(share) for share in re.findall(r"^It reads (\d+)%", told, re.M)]
     assert reads[0] < 15 and reads[-1] > 75, f"a tenth is guessing; it reads {reads}"
 
