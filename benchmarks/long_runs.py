@@ -2,8 +2,8 @@
 
     python benchmarks/long_runs.py             # rows as the default schedule gives them, then every step
 
-The numbers are drawn at random; there is one spike and one NaN. Times are the median of five, from the record to the
-pixels, and of one for the file. Prints a table and keeps nothing.
+The numbers are drawn at random, which is the hardest to draw; there is one spike and one NaN. Times are of computing,
+on one core: the median of five from the record to the pixels, one for the file. Prints a table and keeps nothing.
 """
 
 import dataclasses

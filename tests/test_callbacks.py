@@ -4,7 +4,9 @@ import dataclasses
 import math
 import subprocess
 import sys
+import tomllib
 import warnings
+from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
@@ -60,6 +62,8 @@ def test_a_missing_library_is_named_with_what_to_install(module, make, extra, mo
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ModuleNotFoundError, match=rf'{module}.*pip install "gradlab\[{extra}\]"'):
         make()
+    project = tomllib.loads(Path(__file__).parent.parent.joinpath("pyproject.toml").read_text())["project"]
+    assert any(wanted.startswith(extra) for wanted in project["optional-dependencies"][extra])
 
 
 @pytest.mark.parametrize("make", [lightning_callback, transformers_callback])
