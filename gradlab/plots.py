@@ -361,15 +361,16 @@ def _drawn(values: np.ndarray) -> np.ndarray:
     if not _long(count):
         return np.arange(count)
     wide = math.ceil(count / _PLACES)
-    places = np.full(math.ceil(count / wide) * wide, math.nan)
-    places[:count] = values
-    places = places.reshape(-1, wide)
-    gap = np.isnan(places)
+    places = np.pad(values, (0, -count % wide), mode="edge").reshape(-1, wide)
     first = np.arange(len(places)) * wide
-    lowest = first + np.where(gap, math.inf, places).argmin(1)
-    highest = first + np.where(gap, -math.inf, places).argmax(1)
-    kept = np.concatenate([[0, count - 1], lowest, highest, first + gap.argmax(1)])
-    return np.unique(kept[kept < count])
+    gap = np.isnan(places)
+    if gap.any():
+        lowest, highest = np.where(gap, math.inf, places).argmin(1), np.where(gap, -math.inf, places).argmax(1)
+    else:
+        lowest, highest = places.argmin(1), places.argmax(1)
+    broken = gap.any(1)
+    ends = [0, count - 1]
+    return np.unique(np.concatenate([ends, first + lowest, first + highest, first[broken] + gap[broken].argmax(1)]))
 
 
 def _runs_apart(marked: np.ndarray) -> list[tuple[int, int]]:
@@ -416,7 +417,10 @@ def _mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, h
 def _lost(record: Record, values: np.ndarray) -> np.ndarray:
     """Which steps have a value that overflowed. A NaN in a step that is finite elsewhere only says "not measured"."""
     values = values.reshape(len(values), -1)
-    return (np.isinf(values) | (np.isnan(values) & record.faulty[:, None])).any(1)
+    odd = ~np.isfinite(values).all(1)
+    if odd.any():
+        odd[odd] = (np.isinf(values[odd]) | (np.isnan(values[odd]) & record.faulty[odd, None])).any(1)
+    return odd
 
 
 def _mark_lost(axes: Axes, record: Record, values: np.ndarray) -> str:
