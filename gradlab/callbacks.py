@@ -104,7 +104,9 @@ class _Watch:
 def lightning_callback(
     logdir: str | PathLike | None = None, *, check_every: int = 100, **options: object
 ) -> "lightning.pytorch.Callback":
-    """A callback for Lightning: ``Trainer(callbacks=[lightning_callback("runs/today")])``.
+    """A callback for Lightning::
+
+        Trainer(callbacks=[lightning_callback("runs/today")]).fit(model, batches)
 
     It watches the ``LightningModule`` from the start of the training to its end, or to an exception. The loss of a step
     is the one that is sent backward, without the division by ``accumulate_grad_batches`` and the factor of a gradient
@@ -115,7 +117,7 @@ def lightning_callback(
 
     Args:
         logdir: folder that TensorBoard's files are written into at the end; it must be empty or missing.
-        check_every: steps between two looks; from 10 times as many on, a tenth of the steps so far.
+        check_every: steps between two looks; late in a training they are a tenth of its steps apart.
         options: of the ``Recorder``, such as ``chance_loss``.
     Raises:
         ModuleNotFoundError: without Lightning.
