@@ -223,23 +223,12 @@ def treated(spec: Spec, diagnosis: Diagnosis) -> Spec | None:
     """The run's settings after the first remedy of its diagnosis, without a look at the case."""
     if not diagnosis.remedies:
         return None
-    remedy = diagnosis.remedies[0]
-    proper = {"tanh": "xavier", "sigmoid": "xavier", "linear": "lecun"}.get(spec.activation, "he")
-    fresh = {"init": proper, "bias": None, "scaled_layer": None}
-    if spec.arch not in ("mlp", "conv"):
-        fresh["init"] = "orthogonal"
-    match remedy.name:
-        case "initialization":
-            return replace(spec, **fresh)
-        case "activation":
-            return replace(spec, **fresh | {"activation": "relu", "init": "he"})
-        case "gated recurrence":
-            return replace(spec, arch="gru", init="pytorch")
-        case "normalization":
-            return replace(spec, norm="batch")
-        case "learning rate":
-            return replace(spec, lr=spec.lr * remedy.factor)
-    raise ValueError(f"no way to apply the remedy {remedy.name!r}")
+    change = diagnosis.remedies[0].changes(spec.activation, recurrent=spec.arch not in ("mlp", "conv"))
+    if "cell" in change:
+        change["arch"] = change.pop("cell")
+    elif "init" in change:  # all weights are drawn anew
+        change |= {"bias": None, "scaled_layer": None}
+    return changed(spec, change)
 
 
 def report(part: str, runs: list[Run], left_out: list[str]) -> dict[str, object]:

@@ -60,6 +60,30 @@ class Remedy:
     page: str
     factor: float | None = None
 
+    def changes(self, activation: str, recurrent: bool = False) -> dict[str, object]:
+        """What it changes in the settings of this course's networks, so that a program can follow the advice.
+
+        Args:
+            activation: name of the one that the network has.
+            recurrent: whether it is a recurrent network.
+        Returns:
+            New values for "activation", "init", "norm" or "cell", or a number for "lr_times".
+        Raises:
+            ValueError: for a remedy that takes more than a setting.
+        """
+        critical = {"tanh": "xavier", "sigmoid": "xavier", "linear": "lecun"}.get(activation, "he")
+        if self == _INITIALIZE:
+            return {"init": "orthogonal" if recurrent else critical}
+        if self == _RELU:
+            return {"activation": "relu", "init": "he"}
+        if self == _NORMALIZE:
+            return {"norm": "batch"}
+        if self == _GATES:
+            return {"cell": "gru", "init": "pytorch"}
+        if self.factor is not None:
+            return {"lr_times": self.factor}
+        raise ValueError(f"no setting is changed by the remedy {self.name!r}: {self.advice}")
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -82,6 +106,11 @@ class Diagnosis:
     @property
     def healthy(self) -> bool:
         return self.kind == "healthy"
+
+    @property
+    def alarming(self) -> bool:
+        """Whether a fault was found; "undecided" is neither healthy nor alarming."""
+        return self.kind not in ("healthy", "undecided")
 
     def __str__(self) -> str:
         lines = [f"Diagnosis after {_count(self.steps, 'step')}: {self.kind}"]

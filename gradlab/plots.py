@@ -342,9 +342,52 @@ def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(end) - 1) for start, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
+# A figure has room for so many places side by side. A longer line is drawn by the lowest and the highest value of each.
+_PLACES = 300
+
+
+def _long(count: int) -> bool:
+    """Whether so many steps in a row are too many to draw each."""
+    return count > 3 * _PLACES
+
+
+def _drawn(values: np.ndarray) -> np.ndarray:
+    """Which of the values, shape (S,), a line is drawn through: all, or of a long line 3 a place and its two ends.
+
+    At each place these are the lowest, the highest and the first that is no number: whatever lasts one step only, a
+    spike or a gap, stays in the picture, on a logarithmic axis too. At most 3 * ``_PLACES`` + 2.
+    """
+    count = len(values)
+    if not _long(count):
+        return np.arange(count)
+    wide = math.ceil(count / _PLACES)
+    places = np.pad(values, (0, -count % wide), mode="edge").reshape(-1, wide)
+    first = np.arange(len(places)) * wide
+    gap = np.isnan(places)
+    if gap.any():
+        lowest, highest = np.where(gap, math.inf, places).argmin(1), np.where(gap, -math.inf, places).argmax(1)
+    else:
+        lowest, highest = places.argmin(1), places.argmax(1)
+    broken = gap.any(1)
+    ends = [0, count - 1]
+    return np.unique(np.concatenate([ends, first + lowest, first + highest, first[broken] + gap[broken].argmax(1)]))
+
+
+def _runs_apart(marked: np.ndarray) -> list[tuple[int, int]]:
+    """As ``_runs``; of a long line, runs that a figure could not show apart are one."""
+    runs, apart = _runs(marked), len(marked) // 100 if _long(len(marked)) else 0
+    joined = runs[:1]
+    for start, end in runs[1:]:
+        if start - joined[-1][1] <= apart:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
 def _mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, height: float = 0.96) -> None:
     """Where on the x axis a value has no place among the others: a marker and a shade for each run, the note once."""
-    for start, end in _runs(marked):
+    for start, end in _runs_apart(marked):
         if end > start:
             axes.axvspan(x[start], x[end], color=PALETTE[kind], alpha=0.12, linewidth=0)
         axes.plot(
@@ -374,7 +417,10 @@ def _mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, h
 def _lost(record: Record, values: np.ndarray) -> np.ndarray:
     """Which steps have a value that overflowed. A NaN in a step that is finite elsewhere only says "not measured"."""
     values = values.reshape(len(values), -1)
-    return (np.isinf(values) | (np.isnan(values) & record.faulty[:, None])).any(1)
+    odd = ~np.isfinite(values).all(1)
+    if odd.any():
+        odd[odd] = (np.isinf(values[odd]) | (np.isnan(values[odd]) & record.faulty[odd, None])).any(1)
+    return odd
 
 
 def _mark_lost(axes: Axes, record: Record, values: np.ndarray) -> str:
@@ -426,15 +472,17 @@ def _trajectories(
     shown = []
     for index, name in enumerate(names):
         position = named.index(index) if index in named else None
+        rows = _drawn(values[:, index])
+        isolated = _isolated(values[rows, index])
         (line,) = axes.plot(
-            record.step,
-            values[:, index],
+            record.step[rows],
+            values[rows, index],
             color=TEXT,
             alpha=1 - 0.7 * index / max(len(names) - 1, 1),
             linewidth=0.7 if position is None else 1.6,
             linestyle=dashes or ("solid" if position is None else list(DASHES.values())[position % len(DASHES)]),
-            marker="o" if _isolated(values[:, index]) else None,
-            markevery=_isolated(values[:, index]),
+            marker="o" if isolated else None,
+            markevery=isolated,
             label=name,
         )
         if position is not None:
@@ -476,6 +524,8 @@ def _row(record: Record, row: int) -> None:
 
 
 def _loss(axes: Axes, step: np.ndarray, loss: np.ndarray, chance: float, kind: str) -> None:
+    rows = _drawn(loss)
+    step, loss = np.asarray(step)[rows], np.asarray(loss)[rows]
     axes.plot(step, loss, color=PALETTE[kind], linewidth=1, marker=MARKER[kind], markevery=_isolated(loss))
     if not math.isnan(chance):
         axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
@@ -496,7 +546,13 @@ def _loss_panel(axes: Axes, record: Record) -> str:
     finite, lost = loss[np.isfinite(loss)], _lost(record, loss)
     if not len(finite) and not lost.any():
         return _empty(axes, "no loss was told:\nrecorder.log_loss(loss) does it")
-    start, end = (finite[0], np.mean(finite[-20:])) if len(finite) else (math.nan, math.nan)
+    start = end = math.nan
+    if len(finite):
+        steps = record.step[np.isfinite(loss)]
+        start, end = (
+            finite[0],
+            np.mean(finite[steps > steps[-1] - 20]),
+        )  # of the last 20 steps, however few were recorded
     kind = "exploding" if lost.any() else "healthy" if end < 0.9 * chance else "neutral"
     gone = f"not finite from step {record.step[np.argmax(lost)]}"
     axes.set_title(f"Loss: {gone}" if lost.any() else f"Loss: from {start:.3g} to {end:.3g}")
@@ -658,17 +714,17 @@ def _growth_panel(axes: Axes, record: Record) -> str:
     with np.errstate(all="ignore"):  # sizes that overflow, or start at 0, have no growth
         growth = np.divide(norms, norms[0], out=np.full_like(norms, math.nan), where=norms[0] > 0)
     shown = _positive(growth)
-    finite = shown[~np.isnan(shown)]
     axes.set(title="Weights: none has a size to compare with", ylabel="weight norm / at the start")
-    if len(finite):
-        axes.set_title(f"Weights: {finite.min():.3g} to {finite.max():.3g} times the start")
+    low, high = np.fmin.reduce(shown, axis=None), np.fmax.reduce(shown, axis=None)  # NaN where all are
+    if not math.isnan(high):
+        axes.set_title(f"Weights: {low:.3g} to {high:.3g} times the start")
     named = _middle(len(names))
     _legend(axes, _trajectories(axes, record, shown, names, named))
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    if len(finite) and (finite.max() > 10 or finite.min() < 0.1):
+    if high > 10 or low < 0.1:
         _logarithmic(axes, shown)
-    elif len(finite):
-        axes.set_ylim(0, 1.15 * max(1.3, finite.max()))
+    elif not math.isnan(high):
+        axes.set_ylim(0, 1.15 * max(1.3, high))
     words = _mark_lost(axes, record, norms)
     _steps(axes, record)
     ends = ", ".join(f"{names[n]} {_end(growth, n)}" for n in named)

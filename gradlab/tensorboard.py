@@ -44,11 +44,7 @@ def write(record: Record, logdir: str | PathLike) -> Path:
         raise TypeError(f"a Record is needed, as Recorder and probe make it, got {record!r}")
     if len(record.step) == 0:
         raise ValueError("this record is empty: it has 0 steps; record at least one before writing it")
-    if not isinstance(logdir, str | PathLike):
-        raise TypeError(f"logdir must be a path, got {logdir!r}")
-    target = Path(logdir).expanduser().absolute()
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise FileExistsError(f"there is something in {logdir} already; give each run a folder of its own")
+    target = _free(logdir)
     try:
         from torch.utils.tensorboard import SummaryWriter  # here, because it is optional and slow to import
     except ModuleNotFoundError as error:
@@ -65,6 +61,16 @@ def write(record: Record, logdir: str | PathLike) -> Path:
         raise OSError(f"cannot write into {logdir}: {error}; choose a folder that can be made and written") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def _free(logdir: str | PathLike) -> Path:
+    """The folder, if nothing is in it."""
+    if not isinstance(logdir, str | PathLike):
+        raise TypeError(f"logdir must be a path, got {logdir!r}")
+    target = Path(logdir).expanduser().absolute()
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise FileExistsError(f"there is something in {logdir} already; give each run a folder of its own")
     return target
 
 

@@ -12,9 +12,22 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradlab import data, diagnosis, explore, initializers, models, plots, recorder, tensorboard, theory, training
+from gradlab import (
+    callbacks,
+    data,
+    diagnosis,
+    explore,
+    initializers,
+    models,
+    plots,
+    recorder,
+    tensorboard,
+    theory,
+    training,
+)
 from gradlab.data import Dataset
 from gradlab.models import MLP, ConvNet, RecurrentClassifier
+from gradlab.record import Record
 from gradlab.recorder import Recorder, probe
 
 torch.set_num_threads(1)
@@ -30,6 +43,7 @@ MODULES = (
     "plots",
     "tensorboard",
     "explore",
+    "callbacks",
 )
 
 NAN, INF = math.nan, math.inf
@@ -291,6 +305,11 @@ BAD = [
     (recorder.probe, lambda: probe(nn.Tanh(), torch.zeros(1, 4), torch.zeros(1)), ValueError, r"Tanh.*no parameters"),
     (recorder.probe, lambda: probe(network(), small(0).x_train, small(0).y_train), ValueError, r"at least one.*empty"),
     (recorder.probe, lambda: probe(network(), small(4).x_train, small(3).y_train), ValueError, r"4.*3"),
+    # record
+    (Record.save, lambda: record().save(5), TypeError, r"path must be a path.*5"),
+    (Record.load, lambda: Record.load(None), TypeError, r"path must be a path.*None"),
+    (Record.load, lambda: Record.load(__file__), ValueError, r"test_bad_input.*is no record"),
+    (Record.then, lambda: record().then("run"), TypeError, r"then needs a Record.*str"),
     # diagnosis
     (diagnosis.diagnose, lambda: diagnosis.diagnose(None), TypeError, r"recorder\.record.*NoneType"),
     (diagnosis.diagnose, lambda: diagnosis.diagnose(Recorder(network())), TypeError, r"recorder\.record.*Recorder"),
@@ -453,6 +472,18 @@ BAD = [
     (tensorboard.write, lambda: tensorboard.write(record(0), "logs"), ValueError, r"empty.*0 steps.*at least one"),
     (tensorboard.write, lambda: tensorboard.write(record(), 5), TypeError, r"logdir.*path.*5"),
     (tensorboard.write, lambda: tensorboard.write(record(), __file__), FileExistsError, r"test_bad_input.*already"),
+    # callbacks
+    *(
+        (make, lambda make=make, bad=bad: make(**bad), error, message)
+        for make in (callbacks.lightning_callback, callbacks.transformers_callback)
+        for bad, error, message in (
+            ({"logdir": 5}, TypeError, r"logdir.*path.*5"),
+            ({"logdir": __file__}, FileExistsError, r"test_bad_input.*already"),
+            ({"check_every": 0}, ValueError, r"check_every.*at least 1.*0"),
+            ({"check_every": 1.5}, TypeError, r"check_every.*1\.5"),
+            ({"every": 0}, ValueError, r"every.*at least 1.*0"),
+        )
+    ),
     # explore
     (explore.show, lambda: explore.show(), ValueError, r"at least one figure.*none"),
     (explore.show, lambda: explore.show(3), TypeError, r"matplotlib Figure.*3"),

@@ -15,7 +15,7 @@ ROWS = [
     {"models", "record"},
     {"recorder", "training"},
     {"plots", "diagnosis", "tensorboard"},
-    {"explore", "audit", "exercises"},
+    {"explore", "audit", "exercises", "callbacks", "__main__"},
 ]
 ROW = {module: number for number, row in enumerate(ROWS) for module in row}
 

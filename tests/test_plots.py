@@ -954,3 +954,91 @@ def test_shares_are_drawn_against_their_setting():
     figure = plots.against([1, 10], {"a": [[0.2, 0.4], [0.4, 0.8]]}, "t", ("x", "y"))
     x, y = line(figure, "a")
     assert x.tolist() == [1, 10] and np.allclose(y, [0.3, 0.6])
+
+
+# --- long records ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def endless() -> Record:
+    """100,000 steps of 100 layers; one norm and one loss shoot up for a single step, one each is NaN for one."""
+    steps, layers = 100_000, 100
+    generator = np.random.default_rng(0)
+    gradient = 10.0 ** (np.linspace(-6, 0, layers) + 0.3 * generator.random((steps, layers)))
+    gradient[33_332, 50] = 1e4
+    gradient[66_666, 20] = NAN
+    loss = 1 + generator.random(steps)
+    loss[44_443], loss[55_554] = 9.0, NAN
+    flags = np.isnan(gradient)
+    flags[55_554, 0] = True
+    return dataclasses.replace(record(gradient), loss=loss, nonfinite=flags, chance_loss=2.3)
+
+
+@pytest.mark.parametrize("draw", [plots.gradient_norms, plots.dashboard], ids=["alone", "dashboard"])
+def test_a_spike_and_a_gap_of_one_step_stay_in_the_picture_of_a_long_record(endless, draw):
+    axes = next(axes for axes in draw(endless).axes if axes.get_title(loc="left").startswith("Gradient norm"))
+    lines = {artist.get_label(): artist.get_xydata() for artist in axes.get_lines()}
+    layer, other = lines["layer51"], lines["layer21"]
+    assert layer[layer[:, 0] == 33_333, 1].tolist() == [1e4], "the spike is a vertex of its layer's line"
+    assert np.isnan(other[other[:, 0] == 66_667, 1]).tolist() == [True], "and the gap is one of its own"
+    assert axes.get_ylim()[1] > 1e4
+    for number in range(1, 101):
+        drawn_through = lines[f"layer{number}"]
+        assert 300 < len(drawn_through) <= 3 * 300 + 2, "enough points for a picture, and not one for each step"
+        rows = drawn_through[:, 0].astype(int) - 1
+        assert rows[0] == 0 and rows[-1] == 99_999 and (np.diff(rows) > 0).all()
+        measured = endless.gradient_norm[rows, number - 1]
+        np.testing.assert_array_equal(drawn_through[:, 1], measured, err_msg="no value is invented")
+
+
+@pytest.mark.parametrize("draw", [plots.loss_curve, plots.dashboard], ids=["alone", "dashboard"])
+def test_the_loss_of_a_long_record_keeps_its_spike_and_its_gap(endless, draw):
+    axes = next(axes for axes in draw(endless).axes if axes.get_title(loc="left").startswith("Loss"))
+    loss = max((artist.get_xydata() for artist in axes.get_lines()), key=len)
+    assert len(loss) <= 3 * 300 + 2
+    assert loss[loss[:, 0] == 44_444, 1].tolist() == [9.0]
+    assert np.isnan(loss[loss[:, 0] == 55_555, 1]).tolist() == [True]
+
+
+def test_every_place_of_a_long_line_shows_its_lowest_and_highest_value():
+    generator = np.random.default_rng(0)
+    for count in (901, 902, 1799, 4_000, 12_345):
+        for gaps in (0.0, 0.5, 0.999, 1.0):
+            values = np.where(generator.random(count) < gaps, NAN, generator.lognormal(sigma=3, size=count))
+            rows = plots._drawn(values)
+            assert len(rows) <= 902 and rows[0] == 0 and rows[-1] == count - 1 and (np.diff(rows) > 0).all()
+            wide = math.ceil(count / 300)
+            for start in range(0, count, wide):
+                place, shown = values[start : start + wide], values[rows[(rows >= start) & (rows < start + wide)]]
+                assert np.isnan(place).any() == np.isnan(shown).any(), "a gap stays one"
+                if not np.isnan(place).all():
+                    assert (np.nanmin(shown), np.nanmax(shown)) == (np.nanmin(place), np.nanmax(place))
+
+
+@pytest.mark.parametrize("steps", [3, 299, 900])
+def test_a_record_that_is_not_long_is_drawn_step_by_step(steps):
+    seen = run(steps)
+    for figure in (plots.gradient_norms(seen), plots.loss_curve(seen), plots.units(seen), plots.weight_growth(seen)):
+        longest = max((artist.get_xydata() for artist in figure.axes[0].get_lines()), key=len)
+        assert longest[:, 0].tolist() == seen.step.tolist()
+
+
+def test_steps_that_are_lost_again_and_again_are_marked_together_in_a_long_record():
+    gradient = np.ones((100_000, 1))
+    gradient[::2] = INF
+    figure = plots.gradient_norms(record(gradient))
+    assert len(figure.axes[0].patches) + len(figure.axes[0].lines) < 10, "one shade, where single ones would touch"
+    gradient[:] = 1
+    gradient[::5_000] = INF
+    figure = plots.gradient_norms(record(gradient))
+    marks = [artist for artist in figure.axes[0].get_lines() if artist.get_marker() == "x"]
+    assert [artist.get_xdata()[0] for artist in marks] == list(range(1, 100_001, 5_000)), "what lies apart stays apart"
+    assert "20 of 100000 recorded steps, for the first time at step 1." in figure.get_label()
+
+
+def test_the_loss_at_the_end_is_that_of_the_last_steps_and_not_of_the_last_rows():
+    sparse = run(60, step=np.arange(1, 61) * 20)
+    assert plots.loss_curve(sparse).axes[0].get_title(loc="left") == "Loss: from 2.4 to 0.4"
+    every = run(60)
+    mean = every.loss[-20:].mean()
+    assert plots.loss_curve(every).axes[0].get_title(loc="left") == f"Loss: from 2.4 to {mean:.3g}"

@@ -26,7 +26,7 @@ EDITIONS = {"public": "html", "instructor": "instructor"}  # and the folder in _
 
 
 # What draws, judges or asks, and measures nothing: a change here leaves measurements as they are.
-NO_MEASUREMENTS = {"plots", "diagnosis", "explore", "exercises"}
+NO_MEASUREMENTS = {"plots", "diagnosis", "explore", "exercises", "callbacks", "__main__"}
 
 
 def key(root: Path = ROOT, without: Collection[str] = ()) -> str:
