@@ -149,7 +149,7 @@ def watched(epochs: int = 2, told: bool = True, **settings):
     """A record of real training; by default a healthy one."""
     lr = settings.pop("lr", 3e-3)
     model = MLP(**{"depth": 4, "width": 32, "activation": "relu", "init": "he", "seed": 0, **settings})
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     if not told:
         recorder.log_loss = lambda loss: None
     fit(model, digits(), torch.optim.Adam(model.parameters(), lr), epochs, progress=False, recorder=recorder)
@@ -221,7 +221,7 @@ def test_labels_without_meaning_are_no_fault_of_the_gradient():
     held = digits()
     shuffled = held.y_train[torch.randperm(len(held.y_train), generator=torch.Generator().manual_seed(0))]
     model = MLP(3, 32, "relu", "he", seed=0)
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     optimizer = torch.optim.SGD(model.parameters(), 0.02)
     fit(model, held._replace(y_train=shuffled), optimizer, 3, progress=False, recorder=recorder)
     verdict = diagnose(recorder.record)
@@ -243,7 +243,7 @@ def test_the_first_layer_that_is_not_finite_is_named():
 
 def test_a_run_that_breaks_later_is_blamed_on_its_first_symptom():
     model = MLP(4, 32, "relu", "he", seed=0)
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     fit(model, digits(), torch.optim.SGD(model.parameters(), 50.0), 2, progress=False, recorder=recorder)
     record = recorder.record
     assert record.first_nonfinite is not None and record.first_nonfinite[0] > 1
