@@ -265,12 +265,14 @@ class Recorder:
     only parameters are watched, so ``output_rms`` and the like are NaN there.
 
     While it records it holds one copy of the weights. A recorded step takes ``64 L + 24 A + 16`` bytes for L layers
-    and A activation modules, ``24 L + 16`` without activations, and ``804 L`` more with histograms.
+    and A activation modules, ``24 L + 16`` without activations, ``16 L`` less without updates, and ``804 L`` more with
+    histograms. By the usual schedule a network of 100 layers and 100 activations takes 13 MB for 100,000 steps.
 
     Args:
         model: any module with at least one parameter.
         activations: also watch layer outputs and activation modules (tanh and sigmoid: saturation; ReLU: dead units).
             Hooks for it are on the model only for the steps that are recorded.
+        updates: also measure the weights and what each step changes. For that the weights are copied before it.
         histograms: also count the gradient entries of each layer by size. Costs a pass over all gradients.
         every: record one step in ``every``, the first included. With None, which costs almost nothing, the first 50
             steps, then one in 20; one in 200 from step 20,000 on, one in 2,000 from step 200,000 on, and so forth.
@@ -289,6 +291,7 @@ class Recorder:
         model: nn.Module,
         *,
         activations: bool = True,
+        updates: bool = True,
         histograms: bool = False,
         every: int | None = None,
         chance_loss: float | None = None,
@@ -309,6 +312,7 @@ class Recorder:
         self.chance_loss = chance_loss
         self.notes: list[str] = []
         self._watch_outputs = activations
+        self._updates = updates
         self._histograms = histograms
         self._names = [name for name, _, _ in layers]
         self._modules = [module for _, module, _ in layers]
@@ -325,7 +329,7 @@ class Recorder:
             for name, (_, module) in zip(names, named, strict=True)
         ]
         n, a = len(layers), len(self._activations)
-        per_layer = ["gradient", "weight", "update"]
+        per_layer = ["gradient", *(["weight", "update"] if updates else [])]
         if activations:
             per_layer += ["output", "output_entries", "output_gradient", "first_call", "last_call"]
         self._table = _Table(
@@ -654,9 +658,7 @@ class Recorder:
         with self._careful("a step"), torch.no_grad():
             # a closure computes the gradients inside the step, so they are read after it
             closure = any(callable(argument) for argument in (*arguments, *keywords.values()))
-            moving = [
-                i for i in held if closure or self._parameters[i].requires_grad or self._parameters[i].grad is not None
-            ]
+            moving = [i for i in held if closure or self._may_move(self._parameters[i])] if self._updates else []
             for i in moving:
                 copy = self._copies.get(i)
                 if copy is None or copy.shape != self._parameters[i].shape:
@@ -667,6 +669,9 @@ class Recorder:
                 read = held if joins else range(len(self._parameters))
                 gradients, counts = self._read_gradients(read, getattr(optimizer, "grad_scale", None))
             self._reading = _Reading(held, moving, gradients, counts)
+
+    def _may_move(self, parameter: nn.Parameter) -> bool:
+        return parameter.requires_grad or parameter.grad is not None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         if not self._held(optimizer):
@@ -715,7 +720,7 @@ class Recorder:
 
     def _read_weights(self, places: Sequence[int] | set[int]) -> np.ndarray:
         squares = np.full(len(self._parameters), _ABSENT)
-        places = list(places)
+        places = list(places) if self._updates else []
         squares[places] = _squares([self._parameters[i].detach() for i in places])
         return squares
 
