@@ -71,6 +71,30 @@ def test_a_fresh_run_of_the_bank_is_confirmed_and_judged_rightly(bench, name, mo
         assert cured >= bench.PASS * run.reference, f"{verdict.remedies[0].advice} did not mend {name}"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tanh-20-small-start-sgd",
+        "relu-16-large-start-adam",
+        "relu-10-one-dead-layer",
+        "tanh-8-sgd-fast",
+        "relu-4-sgd-slow",
+        "many-dead-units",
+        "summed-loss",
+    ],
+)
+def test_the_usual_schedule_gets_the_verdict_that_every_step_gets(bench, name, monkeypatch):
+    """The default records the first steps and then one in twenty; what it leaves out decides nothing."""
+    (case,) = [case for case in bench.CASES if case.name == name]
+    every = bench.bank.train(case.spec, 12).record
+    monkeypatch.setattr(bench.bank, "Recorder", lambda model, every, **options: Recorder(model, **options))
+    usual = bench.bank.train(case.spec, 12).record
+    assert len(usual.step) < len(every.step) and usual.step[-1] > 2 * len(usual.step) > 60
+    expected, found = diagnose(every), diagnose(usual)
+    assert found.kind == expected.kind == case.kind, f"{expected}\n\n{found}"
+    assert found.layers == expected.layers
+
+
 def test_the_bank_is_large_and_two_fifths_of_it_are_healthy(bench):
     cases = bench.CASES
     assert len(cases) >= 60

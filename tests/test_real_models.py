@@ -241,11 +241,11 @@ def test_a_real_network_is_watched_rightly_and_undisturbed(name):
     assert (record.layers[0], record.layers[-1]) == (case.first, case.last), f"from input to output: {record.layers}"
     total = norm(p.grad for p in model.parameters() if p.grad is not None)
     assert np.sqrt(np.nansum(record.gradient_norm[-1] ** 2)) == pytest.approx(total, rel=1e-5), "each parameter once"
-    modules, known = dict(model.named_modules()), set()
-    for layer in (layer for layer in record.layers if layer in modules):
-        own = [p for p in modules[layer].parameters(recurse=False) if p.grad is not None and p not in known]
+    owners, known = dict(model.named_modules()), set()
+    for layer, module in owners.items():
+        own = [p for p in module.parameters(recurse=False) if p not in known]
         known.update(own)
-        if own and "parametrizations" not in modules[layer]._modules:
+        if own and layer in record.layers and "parametrizations" not in module._modules:
             found = record.gradient_norm[-1, record.layers.index(layer)]
             assert found == pytest.approx(norm(p.grad for p in own), rel=1e-5), f"gradient norm of {layer}"
     seen = np.isfinite(record.output_rms[0]) & np.isfinite(record.output_gradient_norm[0])
