@@ -80,8 +80,10 @@ class Logits(nn.Module):
         super().__init__()
         from transformers import GPT2Config, GPT2LMHeadModel
 
+        sizes = {"vocab_size": 512, "n_positions": 64, "n_embd": 128, "n_layer": 4, "n_head": 4}
+        sizes |= {"bos_token_id": 0, "eos_token_id": 0}
         drop = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-        self.gpt = GPT2LMHeadModel(GPT2Config(vocab_size=512, n_positions=64, n_embd=128, n_layer=4, n_head=4, **drop))
+        self.gpt = GPT2LMHeadModel(GPT2Config(**sizes, **drop))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return self.gpt(tokens, use_cache=False).logits.flatten(0, 1)
@@ -106,18 +108,18 @@ def _residual() -> Task:
     blocks = [Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2)]
     model = nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
     optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
-    return Task(model, torch.randn(64, 3, 32, 32), torch.randint(10, (64,)), optimizer)
+    return Task(model, torch.randn(32, 3, 32, 32), torch.randint(10, (32,)), optimizer)
 
 
 def _lstm() -> Task:
     model = LastStep()
-    return Task(model, torch.randn(64, 64, 16), torch.randint(10, (64,)), torch.optim.AdamW(model.parameters(), 1e-4))
+    return Task(model, torch.randn(32, 64, 16), torch.randint(10, (32,)), torch.optim.AdamW(model.parameters(), 1e-4))
 
 
 def _gpt() -> Task:
     model = Logits()
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
-    return Task(model, torch.randint(512, (16, 64)), torch.randint(512, (16 * 64,)), optimizer)
+    return Task(model, torch.randint(512, (8, 64)), torch.randint(512, (8 * 64,)), optimizer)
 
 
 NETWORKS: dict[str, Callable[[], Task]] = {
@@ -252,6 +254,9 @@ WAYS: dict[str, Entry] = {
     "wandb.watch gradients": Entry(_wandb("gradients"), "gradient histograms", 2, "wandb"),
     "wandb.watch all": Entry(_wandb("all"), "gradient and weight histograms", 2, "wandb"),
     "Recorder()": Entry(_recorder(), "all but histograms, one step in 20", INTERVAL),
+    "Recorder(activations=False, updates=False, every=1)": Entry(
+        _recorder(activations=False, updates=False, every=1), "gradient norms"
+    ),
     "Recorder(activations=False, every=1)": Entry(
         _recorder(activations=False, every=1), "gradient, weight and update norms"
     ),
@@ -351,10 +356,12 @@ def available() -> dict[str, Entry]:
 def show(network: str, threads: int, rows: dict[str, dict]) -> None:
     print(f"\n{network}, {threads} thread{'s' if threads > 1 else ''}")
     for name, row in rows.items():
-        low, high = row["quartiles"]
-        more = f"{row['memory']:+8.1f} MB" if row.get("memory") is not None else ""
+        ratio = (
+            f"{row['median']:6.3f}  ({row['quartiles'][0]:.3f} to {row['quartiles'][1]:.3f})" if "median" in row else ""
+        )
+        peak = f"{row['memory']:+8.1f} MB" if "memory" in row else ""
         asked = f"   asked: {ASKED[name]}" if name in ASKED else ""
-        print(f"  {name:40} {row['median']:6.3f}  ({low:.3f} to {high:.3f}) {more}{asked}")
+        print(f"  {name:52} {ratio} {peak}{asked}")
 
 
 def main() -> None:
@@ -363,7 +370,7 @@ def main() -> None:
     parser.add_argument("--network", choices=list(NETWORKS), action="append")
     parser.add_argument("--threads", type=int, choices=(1, 2), action="append")
     parser.add_argument("--only", help="ways whose name holds this")
-    parser.add_argument("--no-memory", action="store_true", help="peak memory stays as it was kept")
+    parser.add_argument("--part", choices=("time", "memory"), help="only this; the other stays as it was kept")
     parser.add_argument("--quick", action="store_true", help="5 rounds, no memory, nothing is kept")
     options = parser.parse_args()
     if options.rounds < 5:
@@ -373,18 +380,20 @@ def main() -> None:
     rounds = 5 if options.quick else options.rounds
     kept = json.loads(KEPT.read_text()) if KEPT.exists() else {"networks": {}}
     for network in options.network or NETWORKS:
-        extra = {} if options.quick or options.no_memory else memory(network, ways)
+        peaks = {} if options.quick or options.part == "time" else memory(network, ways)
         for threads in options.threads or (1, 2):
             torch.set_num_threads(threads)
             earlier = kept["networks"].setdefault(network, {}).setdefault(str(threads), {})
-            rows = {}
-            for name, values in measure(network, ways, rounds).items():
-                low, middle, high = (round(float(np.percentile(values, p)), 3) for p in (25, 50, 75))
-                peak = extra.get(name, earlier.get(name, {}).get("memory"))
-                rows[name] = {"median": middle, "quartiles": [low, high], "memory": peak}
-            show(network, threads, rows)
-            earlier |= rows
+            ratios = {} if options.part == "memory" else measure(network, ways, rounds)
+            for name in ways:
+                row = earlier.setdefault(name, {})
+                if name in ratios:
+                    low, middle, high = (round(float(np.percentile(ratios[name], p)), 3) for p in (25, 50, 75))
+                    row |= {"median": middle, "quartiles": [low, high]}
+                if name in peaks:
+                    row["memory"] = peaks[name]
             kept["networks"][network][str(threads)] = {name: earlier[name] for name in WAYS if name in earlier}
+            show(network, threads, {name: earlier[name] for name in ways})
         if options.quick:
             continue
         kept |= {

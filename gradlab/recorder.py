@@ -138,7 +138,9 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 def _compiled(model: nn.Module) -> set[int]:
     """Ids of all modules that run inside ``torch.compile``: a hook there would break up the graph, or never run."""
-    heads = [m for m in model.modules() if hasattr(m, "_orig_mod") or m._compiled_call_impl is not None]
+    heads = [
+        m for m in model.modules() if hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None
+    ]
     return {id(module) for head in heads for module in head.modules()}
 
 
@@ -365,8 +367,9 @@ class Recorder:
         if compiled and self._watch_outputs:
             self._note("outputs inside torch.compile", "hooks there would change what is compiled")
         watched = [module for module in self._modules if module is not None]
+        seen = {id(module) for module in self._order}
         for module in [*watched, *(module for _, module in self._activations)]:
-            if id(module) not in compiled and not any(module is seen for seen in self._order):
+            if id(module) not in compiled and id(module) not in seen:
                 with self._careful(f"the order of {type(module).__name__}"):
                     self._unseen[id(module)] = (module, module.register_forward_hook(_Hook(self._first_call)))
         self._hooks: list[tuple[nn.Module, _Hook]] = []
@@ -707,9 +710,13 @@ class Recorder:
             squares["gradient"][reading.held] = gradients[reading.held]
         # one tensor after the other, so that it is still in the cache when its own norm is taken
         for i in reading.copied:
-            moved = self._copies[i].sub_(self._parameters[i])
-            squares["update"][i] += _square(moved)
-            squares["weight"][i] = _square(self._parameters[i].detach())
+            parameter = self._parameters[i].detach()
+            try:
+                squares["update"][i] += _square(self._copies[i].sub_(parameter))
+                squares["weight"][i] = _square(parameter)
+            except Exception as error:
+                squares["update"][i] = squares["weight"][i] = _ABSENT
+                self._note(f"the update of {self._names[self._layer[i]]}", error)
         if joins:
             self._table.set_last(**{name: self._by_layer(values) for name, values in squares.items()})
             if counts is not None:
@@ -721,7 +728,7 @@ class Recorder:
     def _read_weights(self, places: Sequence[int] | set[int]) -> np.ndarray:
         squares = np.full(len(self._parameters), _ABSENT)
         places = list(places) if self._updates else []
-        squares[places] = _squares([self._parameters[i].detach() for i in places])
+        squares[places] = self._all_squares(places, [self._parameters[i].detach() for i in places], "weights")
         return squares
 
     def _read_gradients(self, places: Sequence[int], scale: Tensor | None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -730,7 +737,8 @@ class Recorder:
         found = [i for i in places if self._parameters[i].grad is not None]
         gradients = [self._parameters[i].grad.detach() for i in found]
         squares = np.full(len(self._parameters), _ABSENT)
-        squares[found] = np.array(_squares(gradients)) * factor**2
+        squares[found] = self._all_squares(found, gradients, "gradient")
+        squares[found] *= np.where(squares[found] < 0, 1.0, factor**2)
         if not self._histograms:
             return squares, None
         counts = np.zeros((len(self._names), len(_EDGES) - 1), np.int32)
@@ -742,6 +750,15 @@ class Recorder:
                 bins.clamp(0, counts.shape[1] - 1), minlength=counts.shape[1]
             ).numpy()
         return squares, counts
+
+    def _all_squares(self, places: list[int], tensors: list[Tensor], what: str) -> list[float]:
+        with contextlib.suppress(Exception):
+            return _squares(tensors)
+        found = [_ABSENT] * len(places)
+        for number, (i, tensor) in enumerate(zip(places, tensors, strict=True)):
+            with self._careful(f"the {what} of {self._names[self._layer[i]]}"):
+                found[number] = _square(tensor)
+        return found
 
     def _by_layer(self, squares: np.ndarray) -> np.ndarray:
         """Sums over the parameters of each layer; nothing was measured where none was."""

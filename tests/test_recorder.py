@@ -347,6 +347,48 @@ def test_every_third_step_is_the_first_fourth_and_seventh():
         np.testing.assert_array_equal(getattr(sparse, name), getattr(full, name)[::3], err_msg=name)
 
 
+def test_the_usual_schedule_is_dense_first_and_ever_thinner_and_stays_small():
+    model = nn.Sequential(*(m for _ in range(100) for m in (nn.Linear(2, 2), nn.ReLU())))
+    model(torch.ones(1, 2)).sum().backward()
+    with Recorder(model) as recorder:
+        for _ in range(100_000):
+            recorder.capture()
+    record = recorder.record
+    expected = [*range(1, 51), *range(60, 20_000, 20), *range(20_000, 100_001, 200)]
+    assert record.step.tolist() == expected
+    layers, activations = 100, 100
+    held = sum(array.nbytes for array in recorder._table._arrays.values())
+    needed = len(expected) * (64 * layers + 24 * activations + 16)
+    assert needed <= held < 2 * needed, "the bytes that the documentation states, and room to grow"
+    arrays = sum(value.nbytes for value in vars(record).values() if isinstance(value, np.ndarray))
+    assert held + arrays < 50e6
+
+
+@pytest.mark.parametrize(
+    ("options", "bytes_a_layer"),
+    [
+        ({}, 64),
+        ({"activations": False}, 24),
+        ({"activations": False, "updates": False}, 8),
+        ({"histograms": True}, 868),
+    ],
+)
+def test_a_recorded_step_takes_the_bytes_that_are_stated(options, bytes_a_layer):
+    recorder = Recorder(network(), **options)
+    row = sum(array.itemsize * math.prod(array.shape[1:]) for array in recorder._table._arrays.values())
+    activations = 24 * 2 if options.get("activations", True) else 0
+    assert row == bytes_a_layer * 4 + activations + 16
+
+
+def test_without_updates_only_gradients_are_read():
+    model = network()
+    with Recorder(model, activations=False, updates=False) as recorder:
+        train(model, OPTIMIZERS["adam"](model.parameters()), 3)
+        assert recorder._copies == {}, "nothing is copied"
+    assert np.isfinite(recorder.record.gradient_norm).all()
+    assert np.isnan(recorder.record.weight_norm).all() and np.isnan(recorder.record.update_norm).all()
+
+
 def test_capturing_obeys_every_too():
     model = network()
     with Recorder(model, every=2) as recorder:
