@@ -6,8 +6,8 @@
 
 Each watched step follows a bare one of the same network in the same process, so that what else the machine does hits
 both alike. The control is a second bare network: how far it is from 1 is the error. A round is so many pairs; the
-table shows the median over rounds with quartiles. The default records one step in twenty once it has settled, so its
-round holds twenty steps, one of them recorded. ``--network`` and ``--threads`` measure a part and leave the rest of
+table shows the median over rounds with quartiles. The default records one step in 25 once it has settled, so its
+round holds 25 steps, one of them recorded. ``--network`` and ``--threads`` measure a part and leave the rest of
 the kept table as it is.
 """
 
@@ -253,7 +253,7 @@ WAYS: dict[str, Entry] = {
     ),
     "wandb.watch gradients": Entry(_wandb("gradients"), "gradient histograms", 2, "wandb"),
     "wandb.watch all": Entry(_wandb("all"), "gradient and weight histograms", 2, "wandb"),
-    "Recorder()": Entry(_recorder(), "all but histograms, one step in 20", INTERVAL),
+    "Recorder()": Entry(_recorder(), "all but histograms, one step in 25", INTERVAL),
     "Recorder(activations=False, updates=False, every=1)": Entry(
         _recorder(activations=False, updates=False, every=1), "gradient norms"
     ),

@@ -84,7 +84,7 @@ def test_a_fresh_run_of_the_bank_is_confirmed_and_judged_rightly(bench, name, mo
     ],
 )
 def test_the_usual_schedule_gets_the_verdict_that_every_step_gets(bench, name, monkeypatch):
-    """The default records the first steps and then one in twenty; what it leaves out decides nothing."""
+    """The default records the first steps and then one in 25; what it leaves out decides nothing."""
     (case,) = [case for case in bench.CASES if case.name == name]
     every = bench.bank.train(case.spec, 12).record
     monkeypatch.setattr(bench.bank, "Recorder", lambda model, every, **options: Recorder(model, **options))

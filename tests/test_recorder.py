@@ -354,7 +354,7 @@ def test_the_usual_schedule_is_dense_first_and_ever_thinner_and_stays_small():
         for _ in range(100_000):
             recorder.capture()
     record = recorder.record
-    expected = [*range(1, 51), *range(60, 20_000, 20), *range(20_000, 100_001, 200)]
+    expected = [*range(1, 51), *range(75, 25_000, 25), *range(25_000, 100_001, 250)]
     assert record.step.tolist() == expected
     layers, activations = 100, 100
     held = sum(array.nbytes for array in recorder._table._arrays.values())
