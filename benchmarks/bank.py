@@ -220,7 +220,9 @@ def train(spec: Spec, seed: int, watch: bool = True) -> Outcome:
     if spec.label_noise:
         other = torch.randint(0, int(y.max()) + 1, y.shape, generator=generator)
         y = torch.where(torch.rand(y.shape, generator=generator) < spec.label_noise, other, y)
-    recorder = Recorder(model, chance_loss=None if spec.reduction == "sum" else chance_loss(y)) if watch else None
+    recorder = (
+        Recorder(model, chance_loss=None if spec.reduction == "sum" else chance_loss(y), every=1) if watch else None
+    )
     peers, accuracies, losses = (_Peers(model) if watch else None), [], []
 
     def batches():

@@ -71,6 +71,30 @@ def test_a_fresh_run_of_the_bank_is_confirmed_and_judged_rightly(bench, name, mo
         assert cured >= bench.PASS * run.reference, f"{verdict.remedies[0].advice} did not mend {name}"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tanh-20-small-start-sgd",
+        "relu-16-large-start-adam",
+        "relu-10-one-dead-layer",
+        "tanh-8-sgd-fast",
+        "relu-4-sgd-slow",
+        "many-dead-units",
+        "summed-loss",
+    ],
+)
+def test_the_usual_schedule_gets_the_verdict_that_every_step_gets(bench, name, monkeypatch):
+    """The default records the first steps and then one in 25; what it leaves out decides nothing."""
+    (case,) = [case for case in bench.CASES if case.name == name]
+    every = bench.bank.train(case.spec, 12).record
+    monkeypatch.setattr(bench.bank, "Recorder", lambda model, every, **options: Recorder(model, **options))
+    usual = bench.bank.train(case.spec, 12).record
+    assert len(usual.step) < len(every.step) and usual.step[-1] > 2 * len(usual.step) > 60
+    expected, found = diagnose(every), diagnose(usual)
+    assert found.kind == expected.kind == case.kind, f"{expected}\n\n{found}"
+    assert found.layers == expected.layers
+
+
 def test_the_bank_is_large_and_two_fifths_of_it_are_healthy(bench):
     cases = bench.CASES
     assert len(cases) >= 60
@@ -149,7 +173,7 @@ def watched(epochs: int = 2, told: bool = True, **settings):
     """A record of real training; by default a healthy one."""
     lr = settings.pop("lr", 3e-3)
     model = MLP(**{"depth": 4, "width": 32, "activation": "relu", "init": "he", "seed": 0, **settings})
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     if not told:
         recorder.log_loss = lambda loss: None
     fit(model, digits(), torch.optim.Adam(model.parameters(), lr), epochs, progress=False, recorder=recorder)
@@ -221,7 +245,7 @@ def test_labels_without_meaning_are_no_fault_of_the_gradient():
     held = digits()
     shuffled = held.y_train[torch.randperm(len(held.y_train), generator=torch.Generator().manual_seed(0))]
     model = MLP(3, 32, "relu", "he", seed=0)
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     optimizer = torch.optim.SGD(model.parameters(), 0.02)
     fit(model, held._replace(y_train=shuffled), optimizer, 3, progress=False, recorder=recorder)
     verdict = diagnose(recorder.record)
@@ -243,7 +267,7 @@ def test_the_first_layer_that_is_not_finite_is_named():
 
 def test_a_run_that_breaks_later_is_blamed_on_its_first_symptom():
     model = MLP(4, 32, "relu", "he", seed=0)
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     fit(model, digits(), torch.optim.SGD(model.parameters(), 50.0), 2, progress=False, recorder=recorder)
     record = recorder.record
     assert record.first_nonfinite is not None and record.first_nonfinite[0] > 1

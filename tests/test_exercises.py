@@ -345,7 +345,7 @@ def bench_runs():
         model = MLP(depth, 32, "relu", init, seed=0)
         if bias is not None:
             torch.nn.init.constant_(model.layer3.bias, bias)
-        recorder = Recorder(model)
+        recorder = Recorder(model, every=1)
         fit(model, digits(), torch.optim.Adam(model.parameters(), lr), 2, progress=False, recorder=recorder)
         runs.append((recorder.record, kind))
     return runs

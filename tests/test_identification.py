@@ -35,7 +35,7 @@ def descent(loss, chance: float = 1.0) -> audit.identification.Descent:
 
 def adam_at_three_tenths(seed: int, epochs: int):
     model = MLP(12, 64, "relu", "he", seed=seed)
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.3)
     fit(model, digits(), optimizer, epochs, seed=seed, recorder=recorder, progress=False)
     return recorder.record
@@ -105,7 +105,7 @@ def test_exploding_steps_are_nearly_as_long_as_the_weights():
 
 def test_after_an_overflow_every_layer_holds_nan():
     model = MLP(20, 64, "relu", 2.0, seed=12)
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
     fit(model, digits(), optimizer, 1, recorder=recorder, progress=False)
     assert recorder.record.first_nonfinite is not None

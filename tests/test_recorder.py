@@ -157,10 +157,10 @@ def test_norms_are_those_of_the_gradients_weights_and_real_updates(name):
             before = now
     record = recorder.record
     assert record.layers == tuple(layers), f"layers in the model's order, got {record.layers}"
-    np.testing.assert_allclose(record.gradient_norm, gradient, rtol=1e-12, err_msg="gradient norms")
-    np.testing.assert_allclose(record.weight_norm, weight, rtol=1e-12, err_msg="weight norms")
-    np.testing.assert_allclose(record.update_norm, update, rtol=1e-12, err_msg="norms of what the optimiser changed")
-    np.testing.assert_allclose(record.update_ratio, np.array(update) / weight, rtol=1e-12, err_msg="update ratios")
+    np.testing.assert_allclose(record.gradient_norm, gradient, rtol=1e-6, err_msg="gradient norms")
+    np.testing.assert_allclose(record.weight_norm, weight, rtol=1e-6, err_msg="weight norms")
+    np.testing.assert_allclose(record.update_norm, update, rtol=1e-6, err_msg="norms of what the optimiser changed")
+    np.testing.assert_allclose(record.update_ratio, np.array(update) / weight, rtol=1e-6, err_msg="update ratios")
     if name != "sgd":
         assert not np.allclose(update, 0.1 * np.array(gradient), rtol=0.01), "this case must differ from lr * gradient"
 
@@ -223,7 +223,7 @@ def test_the_gradient_of_thirty_sigmoid_layers_is_reported_as_it_is():
         recorder.capture()
     expected = [norm(p.grad for p in getattr(model, f"layer{n}").parameters()) for n in range(1, 31)]
     assert 0 < expected[0] < 1e-20, "this network must have a gradient whose square float32 cannot hold"
-    np.testing.assert_allclose(recorder.record.gradient_norm[0, :30], expected, rtol=1e-9)
+    np.testing.assert_allclose(recorder.record.gradient_norm[0, :30], expected, rtol=1e-6)
 
 
 def test_gradients_that_are_not_finite_stay_visible():
@@ -314,8 +314,8 @@ def test_activations_that_work_in_place_are_watched_too():
 def test_without_activations_only_weights_and_gradients_are_recorded():
     model = network()
     with Recorder(model, activations=False) as recorder:
-        assert hooks_of(model) == 1, "one hook tells where a pass begins; nothing listens to the layers"
         train(model, OPTIMIZERS["sgd"](model.parameters()), 2)
+        assert hooks_of(model) == 1, "one hook tells where a pass begins; nothing listens to the layers"
     record = recorder.record
     assert record.activations == () and record.saturation.shape == (2, 0), "no activation is watched"
     assert np.isnan(record.output_rms).all() and np.isfinite(record.gradient_norm).all(), "gradients still are"
@@ -345,6 +345,48 @@ def test_every_third_step_is_the_first_fourth_and_seventh():
     assert sparse.step.tolist() == [1, 4, 7], f"one in three, the first included; got {sparse.step.tolist()}"
     for name in ("gradient_norm", "weight_norm", "update_norm", "output_rms", "output_gradient_norm", "saturation"):
         np.testing.assert_array_equal(getattr(sparse, name), getattr(full, name)[::3], err_msg=name)
+
+
+def test_the_usual_schedule_is_dense_first_and_ever_thinner_and_stays_small():
+    model = nn.Sequential(*(m for _ in range(100) for m in (nn.Linear(2, 2), nn.ReLU())))
+    model(torch.ones(1, 2)).sum().backward()
+    with Recorder(model) as recorder:
+        for _ in range(100_000):
+            recorder.capture()
+    record = recorder.record
+    expected = [*range(1, 51), *range(75, 25_000, 25), *range(25_000, 100_001, 250)]
+    assert record.step.tolist() == expected
+    layers, activations = 100, 100
+    held = sum(array.nbytes for array in recorder._table._arrays.values())
+    needed = len(expected) * (64 * layers + 24 * activations + 16)
+    assert needed <= held < 2 * needed, "the bytes that the documentation states, and room to grow"
+    arrays = sum(value.nbytes for value in vars(record).values() if isinstance(value, np.ndarray))
+    assert held + arrays < 50e6
+
+
+@pytest.mark.parametrize(
+    ("options", "bytes_a_layer"),
+    [
+        ({}, 64),
+        ({"activations": False}, 24),
+        ({"activations": False, "updates": False}, 8),
+        ({"histograms": True}, 868),
+    ],
+)
+def test_a_recorded_step_takes_the_bytes_that_are_stated(options, bytes_a_layer):
+    recorder = Recorder(network(), **options)
+    row = sum(array.itemsize * math.prod(array.shape[1:]) for array in recorder._table._arrays.values())
+    activations = 24 * 2 if options.get("activations", True) else 0
+    assert row == bytes_a_layer * 4 + activations + 16
+
+
+def test_without_updates_only_gradients_are_read():
+    model = network()
+    with Recorder(model, activations=False, updates=False) as recorder:
+        train(model, OPTIMIZERS["adam"](model.parameters()), 3)
+        assert recorder._copies == {}, "nothing is copied"
+    assert np.isfinite(recorder.record.gradient_norm).all()
+    assert np.isnan(recorder.record.weight_norm).all() and np.isnan(recorder.record.update_norm).all()
 
 
 def test_capturing_obeys_every_too():

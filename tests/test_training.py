@@ -123,7 +123,7 @@ def test_training_goes_on_through_a_loss_that_is_not_finite(few):
 
 def test_the_recorder_is_entered_for_the_training_only(few):
     model = MLP(2, 16, seed=1)
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     _, history = train(few, model=model, recorder=recorder)
     assert len(recorder.record.step) == len(history.loss), "one recorded row a step"
     assert not model.layer1._forward_hooks, "and no hook afterwards"
@@ -182,7 +182,7 @@ def test_numbers_are_trained_in_the_mean_square():
     model = RecurrentClassifier("gru", 16, in_features=2, out_features=1, seed=0)
     with torch.no_grad():
         first = (model(held.x_test) - held.y_test).square().mean().item()
-    recorder = Recorder(model)
+    recorder = Recorder(model, every=1)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     history = fit(model, held, optimizer, 15, progress=False, recorder=recorder)
     with torch.no_grad():

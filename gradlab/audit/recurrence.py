@@ -207,7 +207,7 @@ def vanishing_and_clipped(clip_norm: float, seed: int) -> tuple[float, int, floa
     ends, record = [], None
     for bound in (None, clip_norm):
         model = MLP(20, 32, "sigmoid", "he", seed=seed)
-        recorder = Recorder(model, activations=False) if bound is None else None
+        recorder = Recorder(model, activations=False, every=1) if bound is None else None
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         fit(model, digits(), optimizer, 1, clip_norm=bound, seed=seed, recorder=recorder, progress=False)
         ends.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach())
@@ -381,7 +381,7 @@ def clip_run(scale: float, percentile: float | None, seed: int) -> ClipRun:
     """
     bound = None if percentile is None else float(np.percentile(clip_run(scale, None, seed).norms, percentile))
     model = MLP(20, 32, "tanh", scale, seed=seed)
-    recorder = Recorder(model, activations=False) if bound is None else None
+    recorder = Recorder(model, activations=False, every=1) if bound is None else None
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     history = fit(model, digits(), optimizer, 4, clip_norm=bound, seed=seed, recorder=recorder, progress=False)
     norms = np.empty(0) if recorder is None else np.sqrt((recorder.record.gradient_norm**2).sum(1))
