@@ -435,6 +435,7 @@ class Recorder:
             output_nonfinite=~np.isfinite(output),
             nonfinite=~np.isfinite(gradient),
             histogram=histogram.astype(np.int64),
+            last_step=self._step,
         )
 
     def log_loss(self, loss: Tensor | float) -> None:
