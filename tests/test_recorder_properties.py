@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from gradlab.recorder import Recorder, _square, _squares_together
+from gradlab.record import HISTOGRAM_EDGES
+from gradlab.recorder import Recorder, _histogram, _square, _squares_together
 from tests.test_recorder import global_hooks, hooks_of
 
 torch.set_num_threads(1)
@@ -162,6 +163,21 @@ def test_a_norm_is_that_of_float64_whatever_the_size_of_the_entries(exponents, e
     expected = float(np.square(single.double().numpy()).sum())
     np.testing.assert_allclose(_square(single), expected, rtol=1e-5)
     np.testing.assert_allclose(_squares_together([single, single.T]), [expected] * 2, rtol=1e-12)
+
+
+@STEADY
+@given(bits=st.lists(st.integers(0, 2**32 - 1), max_size=200), edges=st.lists(st.integers(0, 201), max_size=50))
+def test_every_float32_is_counted_in_the_bin_that_numpy_finds(bits, edges):
+    """Any pattern of bits, NaN and the smallest numbers too, and the neighbours of the edges on both sides."""
+    values = np.array(bits, np.uint32).view(np.float32)
+    near = HISTOGRAM_EDGES[edges].astype(np.float32)
+    near = np.concatenate([near, np.nextafter(near, np.float32(0)), np.nextafter(near, np.float32(np.inf))])
+    values = np.concatenate([values, near])
+    finite = values[np.isfinite(values)].astype(np.float64)
+    bins = np.searchsorted(HISTOGRAM_EDGES, finite).clip(1, len(HISTOGRAM_EDGES) - 1) - 1
+    expected = np.bincount(bins, minlength=len(HISTOGRAM_EDGES) - 1)
+    assert np.array_equal(_histogram(torch.from_numpy(values)), expected)
+    assert np.array_equal(_histogram(torch.from_numpy(values.astype(np.float64))), expected)
 
 
 @STEADY
