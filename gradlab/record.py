@@ -28,7 +28,7 @@ class Record:
     with 100 activations take 33 MB where one step in 20 is recorded, and 660 MB where every step is.
 
     Attributes:
-        layers: names of the L modules that own parameters, in the order the model defines them.
+        layers: names of the L modules that own parameters, in the order in which the first forward pass finished them.
         activations: names of the A activation modules that are watched.
         step: shape (S,), the training step of each row, counted from 1.
         gradient_norm, weight_norm, update_norm: shape (S, L), Euclidean norms over all parameters of a layer. The
@@ -41,7 +41,7 @@ class Record:
             otherwise those of the last dimension.
         time_ratio: shape (S, L), for a layer that is called several times in one pass (a recurrent cell): gradient
             norm at the output of its first call over that of its last. NaN for a layer that is called once.
-        loss: shape (S,), as told by ``Recorder.log_loss``.
+        loss: shape (S,), mean of what ``Recorder.log_loss`` was told since the row before.
         chance_loss: loss of the best answer that ignores the input, as told to the ``Recorder``.
         output_nonfinite, nonfinite: shape (S, L), whether a layer's output, or its gradient, held inf or NaN.
         histogram: shape (S, L, B), how many gradient entries fall between two neighbours of ``HISTOGRAM_EDGES``; what
