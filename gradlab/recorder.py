@@ -399,9 +399,19 @@ class Recorder:
     is counted for the first that the model defines. Gradient checkpointing is seen through. Inside ``torch.compile``
     only parameters are watched, so ``output_rms`` and the like are NaN there.
 
-    While it records it holds one copy of the weights. A recorded step takes ``64 L + 24 A + 16`` bytes for L layers
-    and A activation modules, ``24 L + 16`` without activations, ``16 L`` less without updates, and ``804 L`` more with
-    histograms. By the usual schedule a network of 100 layers and 100 activations takes 13 MB for 100,000 steps.
+    Several processes that train one model (DistributedDataParallel, or ``fully_shard``) each have a recorder. While
+    they train, these do not speak to each other: inside the block ``record`` is what a rank can tell of the whole by
+    its own examples and shards. At the end of the block they put together what they saw. So every rank has to leave
+    the block, and then each holds the same record: that of one process with the whole batch, if each rank has equally
+    many examples and its loss is their mean. Batch normalisation still goes by each rank's own examples. A rank that
+    leaves by an exception waits for no other and keeps its own record; so does one that finds another gone, with a
+    note.
+
+    While it records it holds one copy of the weights, or of the rank's own shards. A recorded step takes
+    ``64 L + 24 A + 16`` bytes for L layers and A activation modules, ``24 L + 16`` without activations, ``16 L`` less
+    without updates, and ``804 L`` more with histograms. By the usual schedule a network of 100 layers and 100
+    activations takes 13 MB for 100,000 steps. With several processes a step takes 8 bytes more for each ReLU, and one
+    bit a unit where one of its units died or woke.
 
     Args:
         model: any module with at least one parameter.
@@ -483,8 +493,8 @@ class Recorder:
         self._left_out = False  # whether a loss scaler lets the optimiser skip this step
         self._passed = False  # whether there was a forward pass since the last optimiser step
         self._stepped: set[int] = set()  # optimisers that have taken part in the current step
-        self._asleep: list[dict[tuple[int, int], np.ndarray]] = []  # per row that is not joined yet, bits of units
-        self._joined = 0  # rows that hold what all ranks saw
+        self._asleep: dict[tuple[int, int], list[np.ndarray | None]] = {}  # bits of units, per row of this block
+        self._joined = 0  # rows of earlier blocks
 
     def _take(self, layers: list[tuple[str, nn.Module | None, list[nn.Parameter]]]) -> None:
         """Know the parameters, and how much each counts among those of all ranks."""
@@ -506,6 +516,8 @@ class Recorder:
         layers = _layers_of(self.model)
         if [name for name, _, _ in layers] == self._names:
             self._take(layers)  # fully_shard puts others into the place of those that were there
+        self._joined = len(self._table)  # an earlier block that ended by an exception stays this rank's own
+        self._asleep.clear()
         self._begin()
         self._handles.append(register_optimizer_step_pre_hook(self._before_step))
         self._handles.append(register_optimizer_step_post_hook(self._after_step))
@@ -544,9 +556,9 @@ class Recorder:
                 self._join()
 
     def _join(self) -> None:
-        """Put into the rows since the last time what all ranks saw. A collective: every rank has to come here."""
+        """Put into the rows of this block what all ranks saw. A collective: every rank has to come here."""
         ranks, table, rows = self._ranks, self._table, slice(self._joined, len(self._table))
-        units = sorted({key for row in self._asleep for key in row})
+        units = sorted(self._asleep)
         if not ranks.agree(repr((self._names, table.columns(), units)).encode() + table["step"][rows].tobytes()):
             raise ValueError("they recorded other steps or layers than this one, so the record is this rank's own")
         joined = {name: table[name][rows].copy() for name in table.columns() if name != "step"}
@@ -556,7 +568,7 @@ class Recorder:
                 if name == "loss":
                     column[piece] = ranks.mean_loss(column[piece])
                 elif name == "dead":
-                    column[piece] = self._dead_everywhere(column[piece], self._asleep[piece], units)
+                    column[piece] = self._dead_everywhere(column[piece], piece)
                 else:
                     column[piece] = ranks.mean(column[piece])
         for name, column in joined.items():  # all of it, or nothing
@@ -564,14 +576,14 @@ class Recorder:
         self._joined = rows.stop
         self._asleep.clear()
 
-    def _dead_everywhere(
-        self, own: np.ndarray, asleep: Sequence[Mapping[tuple[int, int], np.ndarray]], units: Sequence[tuple[int, int]]
-    ) -> np.ndarray:
+    def _dead_everywhere(self, own: np.ndarray, rows: slice) -> np.ndarray:
         """Per row and activation, the share of units that no rank has seen awake."""
         dead, of = np.zeros((2, *own.shape))
-        for index, size in units:
+        for index, size in sorted(self._asleep):
             unknown = np.packbits(np.ones(size, bool))
-            bits = np.unpackbits(np.stack([row.get((index, size), unknown) for row in asleep]), axis=1, count=size)
+            there = [unknown if bits is None else bits for bits in self._asleep[index, size][rows]]
+            there += [unknown] * (len(own) - len(there))
+            bits = np.unpackbits(np.stack(there), axis=1, count=size)
             dead[:, index] += self._ranks.reduced(bits, distributed.ReduceOp.MIN).sum(1)
             of[:, index] += size
         measured = self._ranks.reduced(own, distributed.ReduceOp.MAX) >= 0
@@ -579,7 +591,7 @@ class Recorder:
 
     @property
     def record(self) -> Record:
-        """Everything recorded so far, as arrays."""
+        """Everything recorded so far, as arrays; with several processes, of this one's share until the block ends."""
         table, rows = self._table, len(self._table)
         layers, activations = self._depth_order()
         n, a = len(layers), len(activations)
@@ -974,8 +986,6 @@ class Recorder:
             saturated, counted, dead = np.full((3, len(self._activations)), _ABSENT)
             for i, (found, of) in now.saturated.items():
                 saturated[i], counted[i] = found, of
-            if self._ranks is not None:
-                self._asleep.append({})
             for i, by_size in now.alive.items():
                 dead[i] = self._dead(i, by_size)
             row |= {"saturated": saturated, "counted": counted, "dead": dead}
@@ -1005,8 +1015,11 @@ class Recorder:
             self._silent[index, size] = silent, seen + examples
             asleep += np.count_nonzero(silent >= min(DEAD_AFTER, seen + examples))
             if self._ranks is not None:  # this rank's share of the examples
-                dead = silent >= min(DEAD_AFTER / self._ranks.size, seen + examples)
-                self._asleep[-1][index, size] = np.packbits(dead)
+                bits = np.packbits(silent >= min(DEAD_AFTER / self._ranks.size, seen + examples))
+                rows = self._asleep.setdefault((index, size), [])
+                rows += [None] * (len(self._table) - self._joined - len(rows))  # it was not called in these
+                same = rows and rows[-1] is not None and np.array_equal(rows[-1], bits)
+                rows.append(rows[-1] if same else bits)  # seldom does one die or wake
             units += size
         return asleep / units
 
@@ -1017,7 +1030,7 @@ def probe(
     targets: Tensor,
     loss_function: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> Record:
-    """One forward and one backward pass, recorded, without a trace.
+    """One forward and one backward pass, recorded, without a trace. If several processes train the model, all call it.
 
     Weights, their ``.grad``, the statistics of a batch normalisation and the random generator stay as they were.
 
