@@ -53,7 +53,7 @@ class _Watch:
         return self.recorder.record
 
     def _begin(self, model: nn.Module, chief: bool) -> None:
-        self._stop()
+        self._stop(Exception, None, None)  # an earlier training broke off without a word
         if self._logdir is not None and chief:
             tensorboard._free(self._logdir)  # before hours of training, not after
         self.recorder = Recorder(model, **self._options)
@@ -63,9 +63,10 @@ class _Watch:
         self.recorder.__enter__()
         self._watching = True
 
-    def _stop(self) -> None:
+    def _stop(self, *exception: object) -> None:
+        """With an exception the recorder does not wait for other processes, which may be gone."""
         if self._watching:
-            self.recorder.__exit__(None, None, None)
+            self.recorder.__exit__(*(exception or (None, None, None)))
         self._watching = False
 
     def _look(self, step: int) -> None:
@@ -84,10 +85,10 @@ class _Watch:
         print(found, flush=True)
         self._told = found.kind
 
-    def _end(self) -> None:
+    def _end(self, *exception: object) -> None:
         if not self._watching:
             return
-        self._stop()
+        self._stop(*exception)
         record = self.record
         self.diagnosis = diagnose(record)
         if not self._chief:
@@ -152,7 +153,7 @@ def lightning_callback(
             self._end()
 
         def on_exception(self, trainer, pl_module, exception):
-            self._end()
+            self._end(type(exception), exception, exception.__traceback__)
 
     return LightningCallback(logdir, check_every, options)
 
@@ -194,10 +195,10 @@ def transformers_callback(
             return self
 
         def __exit__(self, *exception: object) -> None:
-            self._end()
+            self._end(*exception)
 
-        def _stop(self) -> None:
-            super()._stop()
+        def _stop(self, *exception: object) -> None:
+            super()._stop(*exception)
             if self._hook is not None:
                 self._hook.remove()
             self._hook = None

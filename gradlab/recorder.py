@@ -8,12 +8,14 @@ import contextlib
 import functools
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from gradlab.record import HISTOGRAM_EDGES, Record
@@ -32,6 +34,9 @@ FIRST_STEPS, INTERVAL, LONG_RUN = 50, 25, 25_000
 
 # Saturation of an output with more entries than these is counted on its first examples, 32 or more.
 _COUNTED, _COUNTED_EXAMPLES = 65_536, 32
+
+# Ranks send each other so many numbers at a time.
+_SENT_AT_ONCE = 2**20
 
 # A saturated unit, told from its output: that spares a second evaluation of the function.
 _FLAT = math.sqrt(1 - SATURATED_BELOW)
@@ -149,9 +154,7 @@ def _layers_of(model: nn.Module) -> list[tuple[str, nn.Module | None, list[nn.Pa
                 own.append(parameter)
     named, taken = [], set()
     for label, (module, parameters) in layers.items():
-        name = ".".join(part for part in label.split(".") if part not in _WRAPPERS)
-        name = name.removeprefix("module.") if _is_parallel(model) else name
-        name = name.strip(".") or type(_unwrapped(model)).__name__
+        name = _readable(label, modules).strip(".") or _kind(_unwrapped(model))
         while name in taken:
             name += "_"
         taken.add(name)
@@ -160,7 +163,23 @@ def _layers_of(model: nn.Module) -> list[tuple[str, nn.Module | None, list[nn.Pa
 
 
 def _is_parallel(model: nn.Module) -> bool:
-    return isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+    return isinstance(model, (nn.DataParallel, DistributedDataParallel))
+
+
+def _readable(path: str, modules: Mapping[str, nn.Module]) -> str:
+    """The name of a module, without the parts that wrappers put into it."""
+    parts = path.split(".")
+    return ".".join(
+        part
+        for number, part in enumerate(parts)
+        if part not in _WRAPPERS and not (part == "module" and _is_parallel(modules[".".join(parts[:number])]))
+    )
+
+
+def _kind(module: nn.Module) -> str:
+    """The name of its class. ``fully_shard`` puts a class of its own before the one that someone wrote."""
+    kind = type(module)
+    return (kind.__bases__[1] if kind.__bases__[0].__name__ == "FSDPModule" else kind).__name__
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -202,6 +221,83 @@ def _in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
+# --- several processes -----------------------------------------------------------------------------------------------
+
+
+class _Ranks:
+    """The processes that train one model together, each on its share of the batch. Every method is a collective."""
+
+    def __init__(self, groups: list, device: torch.device):
+        self.groups, self.device = groups, device  # one group for each dimension of a mesh
+        self.size = math.prod(distributed.get_world_size(group) for group in groups)
+
+    def reduced(self, values: np.ndarray, how: distributed.ReduceOp) -> np.ndarray:
+        tensor = torch.from_numpy(values.copy()).to(self.device)
+        for group in self.groups:
+            distributed.all_reduce(tensor, how, group=group)
+        return tensor.cpu().numpy()
+
+    def mean(self, sums: np.ndarray) -> np.ndarray:
+        """What all ranks measured, over their number; what none measured stays absent."""
+        there = ~(sums < 0)
+        total = self.reduced(np.where(there, sums, 0).astype(np.float64), distributed.ReduceOp.SUM)
+        measured = self.reduced(there.astype(np.uint8), distributed.ReduceOp.MAX) > 0
+        return np.where(measured, total / self.size, _ABSENT)
+
+    def mean_loss(self, losses: np.ndarray) -> np.ndarray:
+        """The mean over the ranks that were told it."""
+        told = ~np.isnan(losses)
+        total = self.reduced(np.where(told, losses, 0), distributed.ReduceOp.SUM)
+        ranks = self.reduced(told.astype(np.float64), distributed.ReduceOp.SUM)
+        return np.where(ranks > 0, total / np.maximum(ranks, 1), math.nan)
+
+    def agree(self, what: bytes) -> bool:
+        number = zlib.crc32(what)
+        same = self.reduced(np.array([number, -number]), distributed.ReduceOp.MAX)
+        return bool(same[0] == -same[1])
+
+
+def _pieces(rows: int, width: int) -> Iterator[slice]:
+    """The rows in pieces that are small enough to be sent."""
+    at_once = max(1, _SENT_AT_ONCE // max(1, width))
+    return (slice(start, start + at_once) for start in range(0, rows, at_once))
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor that ``fully_shard`` has spread over several."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def _ranks_of(model: nn.Module) -> _Ranks | None:
+    """Who trains the model, if DistributedDataParallel or ``fully_shard`` has been put on it."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return None
+    parallel = DistributedDataParallel._get_active_ddp_module()  # around the model whose forward pass is running
+    inner = _unwrapped(model)
+    if parallel is None or all(module is not inner for module in parallel.modules()):
+        parallel = next((m for m in model.modules() if isinstance(m, DistributedDataParallel)), None)
+    with torch.no_grad():
+        device = _own(next(model.parameters())).device
+    if parallel is not None:
+        return _Ranks([parallel.process_group], device)
+    meshes = {p.device_mesh for p in model.parameters() if hasattr(p, "device_mesh")}
+    if len(meshes) > 1:
+        raise ValueError(f"its parameters lie on {len(meshes)} device meshes, not on one")
+    return _Ranks(meshes.pop().get_all_groups(), device) if meshes else None
+
+
+def _copies_of(parameter: nn.Parameter, ranks: _Ranks) -> int:
+    """On how many of the ranks the same entries of the parameter lie."""
+    if not hasattr(parameter, "device_mesh"):
+        return ranks.size
+    shards = (
+        parameter.device_mesh.size(dimension)
+        for dimension, placement in enumerate(parameter.placements)
+        if not placement.is_replicate()
+    )
+    return ranks.size // math.prod(shards)
+
+
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +316,9 @@ class _Table:
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self._arrays[name][: self._length]
+
+    def columns(self) -> list[str]:
+        return list(self._arrays)
 
     def set_last(self, **values: object) -> None:
         for name, value in values.items():
@@ -300,9 +399,19 @@ class Recorder:
     is counted for the first that the model defines. Gradient checkpointing is seen through. Inside ``torch.compile``
     only parameters are watched, so ``output_rms`` and the like are NaN there.
 
-    While it records it holds one copy of the weights. A recorded step takes ``64 L + 24 A + 16`` bytes for L layers
-    and A activation modules, ``24 L + 16`` without activations, ``16 L`` less without updates, and ``804 L`` more with
-    histograms. By the usual schedule a network of 100 layers and 100 activations takes 13 MB for 100,000 steps.
+    Several processes that train one model (DistributedDataParallel, or ``fully_shard``) each have a recorder. While
+    they train, these do not speak to each other: inside the block ``record`` is what a rank can tell of the whole by
+    its own examples and shards. At the end of the block they put together what they saw. So every rank has to leave
+    the block, and then each holds the same record: that of one process with the whole batch, if each rank has equally
+    many examples and its loss is their mean. Batch normalisation still goes by each rank's own examples. A rank that
+    leaves by an exception waits for no other and keeps its own record; so does one that finds another gone, with a
+    note.
+
+    While it records it holds one copy of the weights, or of the rank's own shards. A recorded step takes
+    ``64 L + 24 A + 16`` bytes for L layers and A activation modules, ``24 L + 16`` without activations, ``16 L`` less
+    without updates, and ``804 L`` more with histograms. By the usual schedule a network of 100 layers and 100
+    activations takes 13 MB for 100,000 steps. With several processes a step takes 8 bytes more for each ReLU, and one
+    bit a unit where one of its units died or woke.
 
     Args:
         model: any module with at least one parameter.
@@ -352,18 +461,13 @@ class Recorder:
         self._histograms = histograms
         self._names = [name for name, _, _ in layers]
         self._modules = [module for _, module, _ in layers]
-        self._parameters = [p for _, _, parameters in layers for p in parameters]
-        self._layer = np.array([i for i, (_, _, ps) in enumerate(layers) for _ in ps], dtype=np.intp)
-        self._place = {id(p): i for i, p in enumerate(self._parameters)}
+        self._take(layers)
         watched = (*_IS_SATURATED, *_CAN_DIE)
         named = [
             (path, module) for path, module in model.named_modules() if activations and isinstance(module, watched)
         ]
-        names = [".".join(part for part in path.split(".") if part not in _WRAPPERS) for path, _ in named]
-        self._activations = [
-            (name.removeprefix("module.") if _is_parallel(model) else name, module)
-            for name, (_, module) in zip(names, named, strict=True)
-        ]
+        modules = dict(model.named_modules())
+        self._activations = [(_readable(path, modules), module) for path, module in named]
         n, a = len(layers), len(self._activations)
         per_layer = ["gradient", *(["weight", "update"] if updates else [])]
         if activations:
@@ -389,10 +493,31 @@ class Recorder:
         self._left_out = False  # whether a loss scaler lets the optimiser skip this step
         self._passed = False  # whether there was a forward pass since the last optimiser step
         self._stepped: set[int] = set()  # optimisers that have taken part in the current step
+        self._asleep: dict[tuple[int, int], list[np.ndarray | None]] = {}  # bits of units, per row of this block
+        self._joined = 0  # rows of earlier blocks
+
+    def _take(self, layers: list[tuple[str, nn.Module | None, list[nn.Parameter]]]) -> None:
+        """Know the parameters, and how much each counts among those of all ranks."""
+        self._parameters = [p for _, _, parameters in layers for p in parameters]
+        self._layer = np.array([i for i, (_, _, ps) in enumerate(layers) for _ in ps], dtype=np.intp)
+        self._place = {id(p): i for i, p in enumerate(self._parameters)}
+        self._find_ranks()
+        ranks = self._ranks
+        self._scale = np.array([1 if ranks is None else ranks.size // _copies_of(p, ranks) for p in self._parameters])
+
+    def _find_ranks(self) -> None:
+        self._ranks = None
+        with self._careful("what the other ranks saw"):
+            self._ranks = _ranks_of(self.model)
 
     def __enter__(self) -> "Recorder":
         if self._handles:
             raise ValueError("this Recorder is already recording; leave its with-block before entering it again")
+        layers = _layers_of(self.model)
+        if [name for name, _, _ in layers] == self._names:
+            self._take(layers)  # fully_shard puts others into the place of those that were there
+        self._joined = len(self._table)  # an earlier block that ended by an exception stays this rank's own
+        self._asleep.clear()
         self._begin()
         self._handles.append(register_optimizer_step_pre_hook(self._before_step))
         self._handles.append(register_optimizer_step_post_hook(self._after_step))
@@ -426,10 +551,47 @@ class Recorder:
         self._unseen.clear()
         self._copies.clear()
         self._reading = None
+        if self._ranks is not None and distributed.is_initialized() and not any(exception):
+            with self._careful("what the other ranks saw"):
+                self._join()
+
+    def _join(self) -> None:
+        """Put into the rows of this block what all ranks saw. A collective: every rank has to come here."""
+        ranks, table, rows = self._ranks, self._table, slice(self._joined, len(self._table))
+        units = sorted(self._asleep)
+        if not ranks.agree(repr((self._names, table.columns(), units)).encode() + table["step"][rows].tobytes()):
+            raise ValueError("they recorded other steps or layers than this one, so the record is this rank's own")
+        joined = {name: table[name][rows].copy() for name in table.columns() if name != "step"}
+        for name, column in joined.items():
+            width = sum(size for _, size in units) if name == "dead" else math.prod(column.shape[1:])
+            for piece in _pieces(len(column), width):
+                if name == "loss":
+                    column[piece] = ranks.mean_loss(column[piece])
+                elif name == "dead":
+                    column[piece] = self._dead_everywhere(column[piece], piece)
+                else:
+                    column[piece] = ranks.mean(column[piece])
+        for name, column in joined.items():  # all of it, or nothing
+            table[name][rows] = column
+        self._joined = rows.stop
+        self._asleep.clear()
+
+    def _dead_everywhere(self, own: np.ndarray, rows: slice) -> np.ndarray:
+        """Per row and activation, the share of units that no rank has seen awake."""
+        dead, of = np.zeros((2, *own.shape))
+        for index, size in sorted(self._asleep):
+            unknown = np.packbits(np.ones(size, bool))
+            there = [unknown if bits is None else bits for bits in self._asleep[index, size][rows]]
+            there += [unknown] * (len(own) - len(there))
+            bits = np.unpackbits(np.stack(there), axis=1, count=size)
+            dead[:, index] += self._ranks.reduced(bits, distributed.ReduceOp.MIN).sum(1)
+            of[:, index] += size
+        measured = self._ranks.reduced(own, distributed.ReduceOp.MAX) >= 0
+        return np.where(measured, dead / np.maximum(of, 1), _ABSENT)
 
     @property
     def record(self) -> Record:
-        """Everything recorded so far, as arrays."""
+        """Everything recorded so far, as arrays; with several processes, of this one's share until the block ends."""
         table, rows = self._table, len(self._table)
         layers, activations = self._depth_order()
         n, a = len(layers), len(activations)
@@ -453,7 +615,7 @@ class Recorder:
         return Record(
             layers=tuple(self._names[i] for i in layers),
             activations=tuple(self._activations[i][0] for i in activations),
-            activation_kinds=tuple(type(self._activations[i][1]).__name__ for i in activations),
+            activation_kinds=tuple(_kind(self._activations[i][1]) for i in activations),
             step=table["step"].copy(),
             gradient_norm=norms("gradient"),
             weight_norm=norms("weight"),
@@ -571,6 +733,8 @@ class Recorder:
         if torch.compiler.is_compiling() or module is not self.model or not torch.is_grad_enabled():
             return
         self._passed = True
+        if self._ranks is None and DistributedDataParallel._get_active_ddp_module() is not None:
+            self._find_ranks()  # from the module inside, what is around it can only be seen while it runs
         if not self._layer_handles or _in_backward():
             return
         if self._now.went_back and all(p.grad is None for p in self._parameters):
@@ -698,11 +862,11 @@ class Recorder:
             closure = any(callable(argument) for argument in (*arguments, *keywords.values()))
             moving = [i for i in held if closure or self._may_move(self._parameters[i])] if self._updates else []
             for i in moving:
-                copy = self._copies.get(i)
-                if copy is None or copy.shape != self._parameters[i].shape:
-                    self._copies[i] = torch.empty_like(self._parameters[i])
+                copy, weights = self._copies.get(i), _own(self._parameters[i])
+                if copy is None or copy.shape != weights.shape:
+                    self._copies[i] = torch.empty_like(weights)
             if moving:
-                torch._foreach_copy_([self._copies[i] for i in moving], [self._parameters[i] for i in moving])
+                torch._foreach_copy_([self._copies[i] for i in moving], [_own(self._parameters[i]) for i in moving])
             gradients = counts = None
             if not closure:
                 read = held if joins else range(len(self._parameters))
@@ -746,7 +910,7 @@ class Recorder:
             squares["gradient"][reading.held] = gradients[reading.held]
         # one tensor after the other, so that it is still in the cache when its own norm is taken
         for i in reading.copied:
-            parameter = self._parameters[i].detach()
+            parameter = _own(self._parameters[i].detach())
             try:
                 squares["update"][i] += _square(self._copies[i].sub_(parameter))
                 squares["weight"][i] = _square(parameter)
@@ -764,14 +928,14 @@ class Recorder:
     def _read_weights(self, places: Sequence[int] | set[int]) -> np.ndarray:
         squares = np.full(len(self._parameters), _ABSENT)
         places = list(places) if self._updates else []
-        squares[places] = self._all_squares(places, [self._parameters[i].detach() for i in places], "weights")
+        squares[places] = self._all_squares(places, [_own(self._parameters[i].detach()) for i in places], "weights")
         return squares
 
     def _read_gradients(self, places: Sequence[int], scale: Tensor | None) -> tuple[np.ndarray, np.ndarray | None]:
         """Squares per parameter, and the histogram per layer; ``scale`` is what they are still multiplied by."""
         factor = 1.0 if scale is None else 1.0 / float(scale)
         found = [i for i in places if self._parameters[i].grad is not None]
-        gradients = [self._parameters[i].grad.detach() for i in found]
+        gradients = [_own(self._parameters[i].grad.detach()) for i in found]
         squares = np.full(len(self._parameters), _ABSENT)
         squares[found] = self._all_squares(found, gradients, "gradient")
         squares[found] *= np.where(squares[found] < 0, 1.0, factor**2)
@@ -782,7 +946,8 @@ class Recorder:
             with self._careful(f"the histogram of {self._names[self._layer[i]]}"):
                 values = gradient.coalesce().values() if gradient.is_sparse else gradient
                 values = values.flatten().cpu()
-                counts[self._layer[i]] += _histogram(values if factor == 1 else values.double() * factor)
+                found_in = _histogram(values if factor == 1 else values.double() * factor)
+                counts[self._layer[i]] += self._scale[i] * found_in
         return squares, counts
 
     def _all_squares(self, places: list[int], tensors: list[Tensor], what: str) -> list[float]:
@@ -798,7 +963,7 @@ class Recorder:
         """Sums over the parameters of each layer; nothing was measured where none was."""
         there = ~(squares < 0)
         layer = self._layer[there]
-        sums = np.bincount(layer, squares[there], minlength=len(self._names))
+        sums = np.bincount(layer, squares[there] * self._scale[there], minlength=len(self._names))
         sums[np.bincount(layer, minlength=len(self._names)) == 0] = _ABSENT
         return sums
 
@@ -813,7 +978,7 @@ class Recorder:
             row |= {
                 "output": now.output,
                 "output_entries": now.output_entries,
-                "output_gradient": now.output_gradient,
+                "output_gradient": self._of_the_whole_batch(now.output_gradient),
                 "first_call": first,
                 "last_call": last,
             }
@@ -832,6 +997,14 @@ class Recorder:
         self._table.add(step=self._step, loss=loss, **row)
         self._begin()
 
+    def _of_the_whole_batch(self, squares: list[float]) -> list[float]:
+        """The loss of a rank is the mean over its own examples; in the mean over all, each counts as much less.
+
+        The squares of n ranks, each over n^2, are then to be added; in a mean over the ranks, each over n.
+        """
+        ranks = 1 if self._ranks is None else self._ranks.size
+        return [square if square < 0 else square / ranks for square in squares]
+
     def _dead(self, index: int, by_size: dict[int, tuple[np.ndarray, int]]) -> float:
         """Share of units that none of the last examples woke. A module used in several places has several sizes."""
         asleep = units = 0
@@ -841,6 +1014,12 @@ class Recorder:
             silent[alive] = 0
             self._silent[index, size] = silent, seen + examples
             asleep += np.count_nonzero(silent >= min(DEAD_AFTER, seen + examples))
+            if self._ranks is not None:  # this rank's share of the examples
+                bits = np.packbits(silent >= min(DEAD_AFTER / self._ranks.size, seen + examples))
+                rows = self._asleep.setdefault((index, size), [])
+                rows += [None] * (len(self._table) - self._joined - len(rows))  # it was not called in these
+                same = rows and rows[-1] is not None and np.array_equal(rows[-1], bits)
+                rows.append(rows[-1] if same else bits)  # seldom does one die or wake
             units += size
         return asleep / units
 
@@ -851,7 +1030,7 @@ def probe(
     targets: Tensor,
     loss_function: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> Record:
-    """One forward and one backward pass, recorded, without a trace.
+    """One forward and one backward pass, recorded, without a trace. If several processes train the model, all call it.
 
     Weights, their ``.grad``, the statistics of a batch normalisation and the random generator stay as they were.
 

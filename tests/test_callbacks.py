@@ -171,13 +171,22 @@ def test_a_gradient_scaler_does_not_scale_the_loss_that_is_told():
     assert np.isfinite(loss).all() and 1 < loss[0] < 5, f"a cross-entropy of ten classes, not times 65,536: {loss}"
 
 
-def test_an_exception_under_lightning_takes_the_hooks_off_and_keeps_the_record(capsys):
+def ways_out(monkeypatch) -> list:
+    """The kinds of exception, or None, with which recorders are left from now on."""
+    left, leave = [], Recorder.__exit__
+    monkeypatch.setattr(Recorder, "__exit__", lambda self, *kind: left.append(kind[0]) or leave(self, *kind))
+    return left
+
+
+def test_an_exception_under_lightning_takes_the_hooks_off_and_keeps_the_record(capsys, monkeypatch):
+    left = ways_out(monkeypatch)
     watch, model = lightning_callback(every=1), Classifier(fail_at=4)
     with pytest.raises(RuntimeError, match="the power went out"):
         lightning_fit(model, watch)
     assert hooks(model) == 0, "hooks are left after an exception"
     assert watch.record.step.tolist() == [1, 2, 3, 4] and np.isfinite(watch.record.loss).all()
     assert capsys.readouterr().out.count("Diagnosis after 4 steps: undecided") == 1
+    assert left == [RuntimeError], "a recorder that knows of no exception waits for the other processes"
 
 
 def test_lightning_prints_one_diagnosis_of_a_broken_network_while_it_still_trains(capsys, tmp_path):
@@ -361,13 +370,15 @@ def test_a_loss_computed_outside_the_model_can_be_told(tmp_path):
     assert np.isfinite(watch.record.loss).all() and len(watch.record.loss) == 6
 
 
-def test_an_exception_under_hugging_face_takes_the_hooks_off_and_keeps_the_record(tmp_path, capsys):
+def test_an_exception_under_hugging_face_takes_the_hooks_off_and_keeps_the_record(tmp_path, capsys, monkeypatch):
+    left = ways_out(monkeypatch)
     model, watch = Plain(fail_at=4), transformers_callback(every=1)
     with pytest.raises(RuntimeError, match="the power went out"), watch:
         hf_trainer(model, images(), tmp_path, watch).train()
     assert hooks(model) == 0, "hooks are left after an exception"
     assert watch.record.step.tolist() == [1, 2, 3, 4] and np.isfinite(watch.record.loss).all()
     assert capsys.readouterr().out.count("Diagnosis after 4 steps: undecided") == 1
+    assert left == [RuntimeError], "a recorder that knows of no exception waits for the other processes"
 
 
 def test_hugging_face_prints_one_diagnosis_of_a_broken_network_while_it_still_trains(tmp_path, capsys):
