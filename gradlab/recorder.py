@@ -5,10 +5,9 @@ in the same weights, bit for bit, as an unwatched one.
 """
 
 import contextlib
-import functools
 import math
+import threading
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -18,12 +17,21 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from gradlab.record import HISTOGRAM_EDGES, Record
+from gradlab.anatomy import (
+    _compiled,
+    _first_tensor,
+    _in_backward,
+    _kind,
+    _layers_of,
+    _readable,
+    _units_alive,
+)
+from gradlab.ranks import _copies_of, _own, _pieces, _ranks_of
+from gradlab.record import Record
+from gradlab.sizes import _ABSENT, _BINS, _histogram, _square, _squares
 
 # A unit is saturated for one example where its activation's slope is below this share of the largest slope it has.
 SATURATED_BELOW = 0.05
-
-_EDGES = torch.from_numpy(HISTOGRAM_EDGES)
 
 # A unit is called dead when it gave 0 on at least this many examples in a row: a small batch may miss a living one.
 DEAD_AFTER = 512
@@ -35,9 +43,6 @@ FIRST_STEPS, INTERVAL, LONG_RUN = 50, 25, 25_000
 # Saturation of an output with more entries than these is counted on its first examples, 32 or more.
 _COUNTED, _COUNTED_EXAMPLES = 65_536, 32
 
-# Ranks send each other so many numbers at a time.
-_SENT_AT_ONCE = 2**20
-
 # A saturated unit, told from its output: that spares a second evaluation of the function.
 _FLAT = math.sqrt(1 - SATURATED_BELOW)
 _IS_SATURATED: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
@@ -45,257 +50,6 @@ _IS_SATURATED: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.Sigmoid: lambda output: (output - 0.5).abs() > _FLAT / 2,  # slope output (1 - output)
 }
 _CAN_DIE = (nn.ReLU, nn.ReLU6)
-
-# In a sum of squares this stands for "there was nothing to measure"; a NaN there is one that was measured.
-_ABSENT = -1.0
-
-# What wrappers put into the name of a module.
-_WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
-
-
-# --- sums of squares -------------------------------------------------------------------------------------------------
-
-
-def _square(tensor: Tensor) -> float:
-    """Sum of squares of all entries. Finite entries of any size give what float64 gives, to 1e-4.
-
-    One pass in single precision is ten times as quick as one in double precision. It is right unless squares of the
-    entries fall out of its range, and that shows in the result.
-    """
-    if tensor.is_sparse:
-        tensor = tensor.coalesce().values()  # what an embedding's gradient does not store is 0
-    if tensor.dtype is torch.float32:
-        norm = torch.linalg.vector_norm(tensor).item()
-    elif tensor.is_complex():
-        return _square(torch.view_as_real(tensor))
-    elif tensor.dtype is torch.float64:
-        return torch.linalg.vector_norm(tensor).item() ** 2
-    else:  # half precision: the result would be rounded to it
-        norm = torch.linalg.vector_norm(tensor, dtype=torch.float32).item()
-    if 1e-13 < norm < 1e18:
-        return norm * norm
-    if tensor.numel() == 0 or torch.linalg.vector_norm(tensor, math.inf).item() == 0:
-        return 0.0
-    return torch.linalg.vector_norm(tensor.double()).item() ** 2
-
-
-def _squares(tensors: Sequence[Tensor]) -> list[float]:
-    """``_square`` of each. On an accelerator they are computed together and fetched at once."""
-    if all(tensor.is_cpu for tensor in tensors) or any(t.is_sparse or t.is_complex() for t in tensors):
-        return [_square(tensor) for tensor in tensors]
-    return _squares_together(tensors)
-
-
-def _squares_together(tensors: Sequence[Tensor]) -> list[float]:
-    norms = torch._foreach_norm(list(tensors), 2, torch.float64)
-    return [norm * norm for norm in torch.stack([norm.to(norms[0].device) for norm in norms]).tolist()]
-
-
-# --- histograms ------------------------------------------------------------------------------------------------------
-
-_BINS = len(HISTOGRAM_EDGES) - 1
-_NOT_FINITE, _UNSURE = _BINS, _BINS + 1
-
-
-def _sought(values: Tensor) -> Tensor:
-    """The bin of each value, by halving; what is beyond an outermost edge counts in the outermost bin."""
-    return (torch.bucketize(values.double(), _EDGES) - 1).clamp_(0, _BINS - 1)
-
-
-@functools.cache
-def _bin_of_upper_half() -> Tensor:
-    """For the upper 16 of a float32's 32 bits, its bin; unsure where an edge lies among the numbers that share them."""
-    upper = np.arange(2**16, dtype=np.uint32) << 16
-    ends = np.stack([upper, upper | 0xFFFF])
-    finite = (upper & 0x7F800000) != 0x7F800000
-    values = np.where(finite, ends, 0).astype(np.uint32).view(np.float32)
-    first, last = _sought(torch.from_numpy(values)).numpy()
-    return torch.from_numpy(np.where(finite, np.where(first == last, first, _UNSURE), _NOT_FINITE))
-
-
-def _histogram(values: Tensor) -> np.ndarray:
-    """How many of the values lie in each bin of ``HISTOGRAM_EDGES``; those that are not finite nowhere.
-
-    Halving takes eight steps a value. The upper half of its bits tells the bin of all but one in two hundred at once.
-    """
-    if values.dtype is torch.float64:
-        return torch.bincount(_sought(values[values.isfinite()]), minlength=_BINS).numpy()
-    values = values.float()
-    bins = _bin_of_upper_half().index_select(0, (values.view(torch.int32) >> 16) & 0xFFFF)
-    counts = torch.bincount(bins, minlength=_BINS + 2)[:_BINS]
-    return (counts + torch.bincount(_sought(values[bins == _UNSURE]), minlength=_BINS)).numpy()
-
-
-# --- what a model is made of -----------------------------------------------------------------------------------------
-
-
-def _layers_of(model: nn.Module) -> list[tuple[str, nn.Module | None, list[nn.Parameter]]]:
-    """Name, module whose output is the layer's, and parameters of each layer, as the model defines them.
-
-    A layer is a module that owns parameters. A recurrent module that stacks several layers is one for each of them,
-    and only the last has an output of its own. A parameter that several modules share belongs to the first.
-    """
-    modules = dict(model.named_modules())
-    layers: dict[str, tuple[nn.Module | None, list[nn.Parameter]]] = {}
-    known: set[int] = set()
-    for path, module in modules.items():
-        # what a parametrisation (weight normalisation, low rank) keeps apart belongs to the module it serves
-        owner = path.split(".parametrizations.")[0] if ".parametrizations." in path else path
-        if path.startswith("parametrizations."):
-            owner = ""
-        stacked = isinstance(module, nn.RNNBase) and module.num_layers > 1
-        for name, parameter in module.named_parameters(recurse=False):
-            number = int(name.split("_l")[1].split("_")[0]) if stacked else 0
-            last = not stacked or number == module.num_layers - 1
-            label = f"{owner}.l{number}" if stacked else owner
-            own = layers.setdefault(label, (modules[owner] if last else None, []))[1]
-            if id(parameter) not in known:
-                known.add(id(parameter))
-                own.append(parameter)
-    named, taken = [], set()
-    for label, (module, parameters) in layers.items():
-        name = _readable(label, modules).strip(".") or _kind(_unwrapped(model))
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        named.append((name, module, parameters))
-    return named
-
-
-def _is_parallel(model: nn.Module) -> bool:
-    return isinstance(model, (nn.DataParallel, DistributedDataParallel))
-
-
-def _readable(path: str, modules: Mapping[str, nn.Module]) -> str:
-    """The name of a module, without the parts that wrappers put into it."""
-    parts = path.split(".")
-    return ".".join(
-        part
-        for number, part in enumerate(parts)
-        if part not in _WRAPPERS and not (part == "module" and _is_parallel(modules[".".join(parts[:number])]))
-    )
-
-
-def _kind(module: nn.Module) -> str:
-    """The name of its class. ``fully_shard`` puts a class of its own before the one that someone wrote."""
-    kind = type(module)
-    return (kind.__bases__[1] if kind.__bases__[0].__name__ == "FSDPModule" else kind).__name__
-
-
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The module that someone wrote, without what torch wraps around it."""
-    while (inner := getattr(model, "_orig_mod", model.module if _is_parallel(model) else None)) is not None:
-        model = inner
-    return model
-
-
-def _compiled(model: nn.Module) -> set[int]:
-    """Ids of all modules that run inside ``torch.compile``: a hook there would break up the graph, or never run."""
-    heads = [
-        m for m in model.modules() if hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None
-    ]
-    return {id(module) for head in heads for module in head.modules()}
-
-
-def _first_tensor(output: object) -> Tensor | None:
-    """The output itself, or the first tensor in it: recurrent layers give their state too, attention its weights."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    if isinstance(output, (tuple, list)):
-        return next((found for part in output if (found := _first_tensor(part)) is not None), None)
-    return None
-
-
-def _units_alive(output: Tensor) -> np.ndarray:
-    """Which units are not 0 for some example: channels of images (batch, channels, ...), else the last dimension."""
-    dimensions = output.dim()
-    units = 1 if dimensions > 3 else dimensions - 1
-    largest = output.amax([d for d in range(dimensions) if d != units]) if dimensions > 1 else output.reshape(-1)
-    return (largest if largest.is_cpu else largest.cpu()).float().numpy() != 0  # nothing that dies is negative
-
-
-def _in_backward() -> bool:
-    """Whether a backward pass is running: a forward pass inside it is one of gradient checkpointing."""
-    return torch._C._current_graph_task_id() != -1
-
-
-# --- several processes -----------------------------------------------------------------------------------------------
-
-
-class _Ranks:
-    """The processes that train one model together, each on its share of the batch. Every method is a collective."""
-
-    def __init__(self, groups: list, device: torch.device):
-        self.groups, self.device = groups, device  # one group for each dimension of a mesh
-        self.size = math.prod(distributed.get_world_size(group) for group in groups)
-
-    def reduced(self, values: np.ndarray, how: distributed.ReduceOp) -> np.ndarray:
-        tensor = torch.from_numpy(values.copy()).to(self.device)
-        for group in self.groups:
-            distributed.all_reduce(tensor, how, group=group)
-        return tensor.cpu().numpy()
-
-    def mean(self, sums: np.ndarray) -> np.ndarray:
-        """What all ranks measured, over their number; what none measured stays absent."""
-        there = ~(sums < 0)
-        total = self.reduced(np.where(there, sums, 0).astype(np.float64), distributed.ReduceOp.SUM)
-        measured = self.reduced(there.astype(np.uint8), distributed.ReduceOp.MAX) > 0
-        return np.where(measured, total / self.size, _ABSENT)
-
-    def mean_loss(self, losses: np.ndarray) -> np.ndarray:
-        """The mean over the ranks that were told it."""
-        told = ~np.isnan(losses)
-        total = self.reduced(np.where(told, losses, 0), distributed.ReduceOp.SUM)
-        ranks = self.reduced(told.astype(np.float64), distributed.ReduceOp.SUM)
-        return np.where(ranks > 0, total / np.maximum(ranks, 1), math.nan)
-
-    def agree(self, what: bytes) -> bool:
-        number = zlib.crc32(what)
-        same = self.reduced(np.array([number, -number]), distributed.ReduceOp.MAX)
-        return bool(same[0] == -same[1])
-
-
-def _pieces(rows: int, width: int) -> Iterator[slice]:
-    """The rows in pieces that are small enough to be sent."""
-    at_once = max(1, _SENT_AT_ONCE // max(1, width))
-    return (slice(start, start + at_once) for start in range(0, rows, at_once))
-
-
-def _own(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor that ``fully_shard`` has spread over several."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
-
-
-def _ranks_of(model: nn.Module) -> _Ranks | None:
-    """Who trains the model, if DistributedDataParallel or ``fully_shard`` has been put on it."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return None
-    parallel = DistributedDataParallel._get_active_ddp_module()  # around the model whose forward pass is running
-    inner = _unwrapped(model)
-    if parallel is None or all(module is not inner for module in parallel.modules()):
-        parallel = next((m for m in model.modules() if isinstance(m, DistributedDataParallel)), None)
-    with torch.no_grad():
-        device = _own(next(model.parameters())).device
-    if parallel is not None:
-        return _Ranks([parallel.process_group], device)
-    meshes = {p.device_mesh for p in model.parameters() if hasattr(p, "device_mesh")}
-    if len(meshes) > 1:
-        raise ValueError(f"its parameters lie on {len(meshes)} device meshes, not on one")
-    return _Ranks(meshes.pop().get_all_groups(), device) if meshes else None
-
-
-def _copies_of(parameter: nn.Parameter, ranks: _Ranks) -> int:
-    """On how many of the ranks the same entries of the parameter lie."""
-    if not hasattr(parameter, "device_mesh"):
-        return ranks.size
-    shards = (
-        parameter.device_mesh.size(dimension)
-        for dimension, placement in enumerate(parameter.placements)
-        if not placement.is_replicate()
-    )
-    return ranks.size // math.prod(shards)
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
@@ -375,6 +129,26 @@ def _nothing(*_: object) -> None:
     pass
 
 
+# Recorders that listen to optimisers now. torch goes through its own list of hooks while they run, so one that a thread
+# put in or took out would stop the step of another thread. Two hooks stay, therefore, and ask here.
+_listening: tuple["Recorder", ...] = ()
+_changing = threading.Lock()
+
+
+def _before_any_step(optimizer: torch.optim.Optimizer, arguments: tuple, keywords: dict) -> None:
+    for recorder in _listening:
+        recorder._before_step(optimizer, arguments, keywords)
+
+
+def _after_any_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    for recorder in _listening:
+        recorder._after_step(optimizer)
+
+
+register_optimizer_step_pre_hook(_before_any_step)
+register_optimizer_step_post_hook(_after_any_step)
+
+
 class Recorder:
     """Context manager that records what happens to ``model`` while it trains, whoever runs the loop::
 
@@ -388,8 +162,8 @@ class Recorder:
         recorder.record.gradient_norm        # (steps, layers)
 
     It listens to the optimisers that hold the model's parameters and to the model's forward passes with gradients
-    on. Several optimisers that step after one pass share one recorded step. All its hooks are gone when the block
-    ends, by an exception too; what was recorded until then stays.
+    on. Several optimisers that step after one pass share one recorded step. Its hooks on the model are gone when
+    the block ends, by an exception too; what was recorded until then stays.
 
     Gradients of parameters are read when ``optimizer.step`` is called: after accumulation, after a loss scaler has
     divided, after clipping. A step that the scaler leaves out is not counted. Gradients at outputs are those of the
@@ -519,9 +293,8 @@ class Recorder:
         self._joined = len(self._table)  # an earlier block that ended by an exception stays this rank's own
         self._asleep.clear()
         self._begin()
-        self._handles.append(register_optimizer_step_pre_hook(self._before_step))
-        self._handles.append(register_optimizer_step_post_hook(self._after_step))
         self._handles.append(self.model.register_forward_pre_hook(_Hook(self._new_pass)))
+        self._hear(True)
         compiled = _compiled(self.model)
         if compiled and self._watch_outputs:
             self._note("outputs inside torch.compile", "hooks there would change what is compiled")
@@ -543,6 +316,7 @@ class Recorder:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._hear(False)
         self._begin()
         for handle in [*self._handles, *self._layer_handles, *(handle for _, handle in self._unseen.values())]:
             handle.remove()
@@ -704,6 +478,13 @@ class Recorder:
             for handle in self._layer_handles:
                 handle.remove()
             self._layer_handles.clear()
+
+    def _hear(self, optimizers: bool) -> None:
+        """Begin to listen to optimisers, or end it."""
+        global _listening
+        with _changing:
+            others = tuple(recorder for recorder in _listening if recorder is not self)
+            _listening = (*others, self) if optimizers else others
 
     def _begin(self) -> None:
         """Forget what the passes since the last step have gathered."""

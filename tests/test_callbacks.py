@@ -16,9 +16,9 @@ import transformers
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.nn.functional import cross_entropy
-from torch.optim import optimizer as torch_optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
+from gradlab import recorder as recorder_module
 from gradlab.callbacks import lightning_callback, transformers_callback
 from gradlab.data import digits
 from gradlab.models import MLP
@@ -39,8 +39,8 @@ def same(a: Record, b: Record) -> None:
 
 def hooks(model: nn.Module) -> int:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    on_optimizers = len(torch_optimizer._global_optimizer_pre_hooks) + len(torch_optimizer._global_optimizer_post_hooks)
-    return on_optimizers + sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
+    on_modules = sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
+    return on_modules + len(recorder_module._listening)
 
 
 def test_importing_the_package_imports_none_of_the_libraries():

@@ -12,7 +12,9 @@ PACKAGE = Path(__file__).resolve().parent.parent / "gradlab"
 ROWS = [
     {"theory"},
     {"initializers", "data"},
-    {"models", "record"},
+    {"models", "record", "anatomy"},
+    {"sizes"},
+    {"ranks"},
     {"recorder", "training"},
     {"plots", "diagnosis", "tensorboard"},
     {"explore", "audit", "exercises", "callbacks", "__main__"},

@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from gradlab.record import HISTOGRAM_EDGES
-from gradlab.recorder import Recorder, _histogram, _square, _squares_together
+from gradlab.recorder import Recorder
+from gradlab.sizes import _histogram, _square, _squares_together
 from tests.test_recorder import global_hooks, hooks_of
 
 torch.set_num_threads(1)
@@ -229,3 +230,25 @@ def test_two_recorders_in_two_threads_do_not_mix():
         assert other.step.tolist() == list(range(1, 61))
         for field in ("loss", "gradient_norm", "update_norm", "weight_norm", "output_rms", "output_gradient_norm"):
             np.testing.assert_array_equal(getattr(record, field), getattr(other, field), err_msg=field)
+
+
+def test_a_recorder_that_begins_or_ends_in_one_thread_stops_no_step_in_another():
+    model, other, failed = nn.Linear(64, 64), nn.Linear(2, 2), []
+
+    def train() -> None:
+        optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+        try:
+            with Recorder(model, every=1):
+                for _ in range(400):
+                    model(torch.ones(1, 64)).sum().backward()
+                    optimizer.step()
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    while thread.is_alive():
+        with Recorder(other):
+            pass
+    thread.join()
+    assert failed == []
