@@ -1734,3 +1734,56 @@ def against(
     )
     figure.set_label(f"{title}. {axes_names[1]} against {axes_names[0]}: {told}. Bands are the range over seeds.")
     return figure
+
+
+@_styled
+def float16_window(sizes: Sequence[Tensor], exponent: float = 0) -> Figure:
+    """Sizes of each layer's gradient entries, times a loss scale, between float16's smallest and largest number.
+
+    Args:
+        sizes: one tensor of any shape per layer, the gradient in float32; what is 0 or not finite is left out.
+        exponent: the loss is multiplied by 2 to this power.
+    Raises:
+        ValueError: for no layer, or an exponent that is not finite.
+        TypeError: for an exponent that is no number.
+    """
+    if not len(sizes):
+        raise ValueError("sizes needs the gradient of at least one layer, got none")
+    exponent = theory._require("exponent", exponent, minimum=-math.inf)
+    half = torch.finfo(torch.float16)
+    small, large = math.log2(half.smallest_normal * half.eps) - 1, math.log2(half.max)
+    figure, axes = _axes("", "layer", "log2 of the gradient's entries")
+    below, told = [], []
+    for number, values in enumerate(sizes, 1):
+        known = _positive(np.abs(torch.as_tensor(values).detach().double().numpy().ravel()))
+        known = np.log2(known[np.isfinite(known)]) + exponent
+        if not len(known):
+            continue
+        low, middle, high = np.quantile(known, (0.01, 0.5, 0.99))
+        kind = "vanishing" if low <= small else "exploding" if known.max() > large else "healthy"
+        axes.vlines(number, low, high, color=PALETTE[kind], linewidth=3, alpha=0.4)
+        axes.plot(number, middle, color=PALETTE[kind], marker=MARKER[kind], linestyle="none")
+        below.append((known <= small).mean())
+        told.append(middle)
+    axes.axhspan(-70, small, color=PALETTE["vanishing"], alpha=0.1, linewidth=0)
+    axes.axhspan(large, 70, color=PALETTE["exploding"], alpha=0.1, linewidth=0)
+    for y, note, side in ((small, "becomes 0", "top"), (large, "becomes inf", "bottom")):
+        axes.annotate(
+            note,
+            (0.02, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3 if side == "bottom" else -3),
+            textcoords="offset points",
+            va=side,
+        )
+    share = below[0] if below else math.nan
+    axes.set_title(f"Loss × $2^{{{exponent:g}}}$: {share:.0%} of layer 1 is too small" if below else "No gradient")
+    axes.set_ylim(-44, 28)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ends = f" The median entry is 2^{told[0]:.1f} in the first and 2^{told[-1]:.1f} in the last." if told else ""
+    figure.set_label(
+        f"Sizes of the gradient's entries in {_layers(len(sizes))}, times a loss scale of 2^{exponent:g}, between "
+        f"float16's limits 2^{small:.0f} and 2^{large:.0f}: median, and 1 % to 99 %.{ends} Of the first layer's "
+        f"{share:.0%} are too small."
+    )
+    return figure

@@ -424,6 +424,9 @@ BAD = [
         ValueError,
         r"2 rising numbers.*\[2\.0, 1\.0\]",
     ),
+    (plots.float16_window, lambda: plots.float16_window([]), ValueError, r"at least one layer.*none"),
+    (plots.float16_window, lambda: plots.float16_window([PATH], NAN), ValueError, r"exponent.*finite.*nan"),
+    (plots.float16_window, lambda: plots.float16_window([PATH], "8"), TypeError, r"exponent.*'8'"),
     (plots.through_time, lambda: plots.through_time({}), ValueError, r"between 1 and 4 networks.*\[\]"),
     (plots.through_time, lambda: plots.through_time({"a": [1.0, 2.0]}), ValueError, r"\(seeds, points\).*\(2,\)"),
     (

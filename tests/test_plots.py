@@ -216,6 +216,10 @@ ORDINARY |= {
         ),
         ("Long steps", "accuracy against rate", "ReLU from 0.80 at 1 to 0.20 at 10"),
     ),
+    "float16_window": (
+        lambda: plots.float16_window([torch.tensor([2.0**-30, -(2.0**-20)]), torch.tensor([0.0, 0.25])], 8),
+        ("2 layers", "loss scale of 2^8", "2^-25 and 2^16", "2^-17.0 in the first and 2^6.0 in the last", "0% are too"),
+    ),
     "through_time": (
         lambda: plots.through_time(CURVES, [1e-9, 1e-5, 1.0]),
         ("3 time steps", "RNN 1e-07", "LSTM 0.5", "Predicted: 1e-09"),
@@ -324,6 +328,7 @@ UNUSUAL = {
     "gradient that is zero": lambda: plots.gradient_size(walk(0.0)[:, 0], 1.0, 1.0),
     "outputs not watched": lambda: plots.signal_by_step(record([[1.0, 1.0]]), rows=[0]),
     "steps all lost": lambda: plots.signal_by_step(breaking(), rows=[1, -1]),
+    "gradients that are all 0": lambda: plots.float16_window([torch.zeros(3), torch.tensor([NAN, INF])]),
     "states that get nothing": lambda: plots.through_time({"RNN": [[0.0, NAN, 1.0], [INF, NAN, 1.0]]}),
     "signal and gradient that are lost": lambda: plots.there_and_back([[1.0, INF]], [[0.0, NAN]], "lost"),
     "shares on a logarithmic axis": lambda: plots.against(

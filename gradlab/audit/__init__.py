@@ -6,6 +6,7 @@ is computed from those measurements; nothing here says in advance what it should
 
 from gradlab.audit import (
     exploding,
+    half_precision,
     identification,
     league,
     networks,
@@ -27,6 +28,7 @@ __all__ = [
     "claims",
     "exploding",
     "finding",
+    "half_precision",
     "identification",
     "league",
     "networks",
