@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -233,13 +234,15 @@ def test_two_recorders_in_two_threads_do_not_mix():
 
 
 def test_a_recorder_that_begins_or_ends_in_one_thread_stops_no_step_in_another():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads change places in the middle of everything
     model, other, failed = nn.Linear(64, 64), nn.Linear(2, 2), []
 
     def train() -> None:
         optimizer = torch.optim.SGD(model.parameters(), 1e-3)
         try:
             with Recorder(model, every=1):
-                for _ in range(400):
+                for _ in range(1500):
                     model(torch.ones(1, 64)).sum().backward()
                     optimizer.step()
         except Exception as error:
@@ -251,4 +254,5 @@ def test_a_recorder_that_begins_or_ends_in_one_thread_stops_no_step_in_another()
         with Recorder(other):
             pass
     thread.join()
+    sys.setswitchinterval(interval)
     assert failed == []
