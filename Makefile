@@ -40,7 +40,7 @@ feedback: $(BIN)/.installed  ## LAB=02-vanishing: a page for each learner, and t
 	@$(BIN)/python tools/grade.py feedback "$(LAB)"
 
 test: book lint  ## every test, on the built site too
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 120 tests labs solutions
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 120 tests labs solutions
 
 lint: $(BIN)/.installed
 	@$(BIN)/ruff check --quiet .
