@@ -2,6 +2,7 @@
 
 import json
 import platform
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -13,10 +14,9 @@ from tqdm import tqdm
 from gradlab.exercises import Lab, labs
 
 ROOT = Path(__file__).resolve().parent.parent
-METER = (
-    "import json, resource, sys; u = resource.getrusage(resource.RUSAGE_SELF); "
-    "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss * (1 if sys.platform == 'darwin' else 1024)]))"
-)
+sys.path.insert(0, str(ROOT))
+
+from tools.labs import METER  # noqa: E402
 
 
 def metered(lab: Lab) -> dict:

@@ -168,6 +168,12 @@ BODIES: dict[str, tuple[str, str | None]] = {
     "segmentation fault": ("import ctypes; ctypes.string_at(0)", "ended the process"),
     "kills its parent": ("import os, signal; os.kill(os.getppid(), signal.SIGKILL)", None),
     "kills all processes": ("import os, signal; os.kill(-1, signal.SIGKILL)", None),
+    "stops its process group": ("import os, signal; os.kill(0, signal.SIGSTOP); return weight", None),
+    "kills its process group": ("import os, signal; os.kill(0, signal.SIGKILL); return weight", None),
+    "leaves a folder for the next": ("import os; os.mkdir('/scratch/hint'); return weight", None),
+    "raises half a surrogate pair": ("raise ValueError(chr(0xD800))", None),
+    "raises a script": ("raise ValueError('<script>alert(1)</script>')", None),
+    "returns millions of small numbers": ("return [1] * 3_000_000", "far too large"),
     "writes its own verdict": (_written_by_itself({"status": "answers", "answers": [0, 0, 0]}), None),
     "writes that it is right": (_written_by_itself({"status": "right", "points": 2}), "ended the process"),
     "writes that there is no jail": (_written_by_itself({"status": "refused"}), "ended the process"),
@@ -296,6 +302,10 @@ def _edited(notebook: nbformat.NotebookNode) -> None:
     cell(notebook, "check-step").source = "print('✓ step: Right.')"
 
 
+def _half_a_pair(notebook: nbformat.NotebookNode) -> None:
+    notebook.cells[1].source = chr(0xD800)
+
+
 def _doubled(notebook: nbformat.NotebookNode) -> None:
     notebook.cells.append(copy.deepcopy(cell(notebook, "step")))
 
@@ -330,6 +340,9 @@ def every_kind(submitted: Path, gradebook: Path) -> dict[str, Submission]:
         "half a file": Submission({name: written(solved(LAB))[:2000]}, zero, "not a notebook"),
         "a picture": Submission({name: b"\x89PNG\r\n\x1a\n" + bytes(range(256))}, zero, "not a notebook"),
         "JSON, but no notebook": Submission({name: b"[1, 2, 3]"}, zero, "not a notebook"),
+        "half a surrogate pair in a cell": Submission(
+            {name: json.dumps(_with(_half_a_pair)).encode()}, zero, "not a notebook"
+        ),
         "cells without a source": Submission(
             {name: json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{}]}).encode()},
             zero,

@@ -111,6 +111,28 @@ def test_what_a_learner_gets_back_says_what_was_wrong(class_of_all_kinds):
     assert comments["step"].startswith("The gradient points to where the loss grows.")
 
 
+def test_what_a_learner_writes_is_no_script_on_the_page_for_others(class_of_all_kinds):
+    root, _, learners, _ = class_of_all_kinds
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}", COURSE) as book:
+        comments = book.find_submission_notebook(LAB, LAB, learners["raises a script"]).comments
+        (said,) = [c.comment for c in comments if c.name == "step"]
+    assert said == "Your function stopped with ValueError: &lt;script&gt;alert(1)&lt;/script&gt;"
+
+
+@pytest.mark.parametrize("student", ["=cmd|x", "two\nlines", ".hidden"])
+def test_a_folder_that_is_no_students_is_refused_before_anything_is_marked(student, tmp_path):
+    (tmp_path / student / LAB).mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"student ids hold letters, digits and \. _ @ \+ - only"):
+        grade.mark_class(tmp_path, LAB, 1, 1, submissions.given_out(LAB))
+
+
+def test_a_link_to_somebody_elses_work_is_refused(tmp_path):
+    (tmp_path / "ann" / LAB).mkdir(parents=True)
+    (tmp_path / "bob").symlink_to(tmp_path / "ann")
+    with pytest.raises(ValueError, match="no links; not so: 'bob'"):
+        grade.mark_class(tmp_path, LAB, 1, 1, submissions.given_out(LAB))
+
+
 def test_marks_do_not_depend_on_how_many_work_at_once(class_of_all_kinds):
     root, _, _, table = class_of_all_kinds
     some = ["right", *sorted(set(table) - {"right"})[3:20]]
@@ -185,14 +207,15 @@ def test_a_mark_that_a_person_gave_stays(tmp_path):
 def test_what_is_written_in_words_waits_for_a_person_and_a_blank_does_not(tmp_path):
     lab = "10-rescue"
     root, written = course(tmp_path, lab), submissions.given_out(lab)
-    submissions.cell(written, "reasoning").source = "Every second unit was silent, so I looked there first."
+    submissions.cell(written, "reasoning").source = "Every second unit was silent.<script>alert(1)</script>"
     kinds = {"written": submissions.of(lab, written), "blank": submissions.of(lab, submissions.given_out(lab))}
     learners = submissions.hand_in(kinds, lab, root / "submitted")
     table = {row["student"]: row for row in grade.grade(lab, root, workers=2)}
     assert table[learners["written"]]["to look at"] == "reasoning" and table[learners["blank"]]["to look at"] == ""
     assert {row["of"] for row in table.values()} == {24}
     shown = nbformat.read(root / "autograded" / learners["written"] / lab / f"{lab}.ipynb", as_version=4)
-    assert submissions.cell(shown, "reasoning").source == submissions.cell(written, "reasoning").source
+    source = submissions.cell(shown, "reasoning").source
+    assert source.startswith("Every second unit was silent.") and "<script" not in source
 
 
 def test_a_lab_that_was_not_released_and_a_class_that_handed_in_nothing(tmp_path):

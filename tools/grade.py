@@ -12,17 +12,20 @@ import argparse
 import contextlib
 import csv
 import functools
+import html
 import io
 import json
 import multiprocessing
 import os
 import pickle
+import re
 import secrets
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -33,6 +36,7 @@ from pathlib import Path
 import cloudpickle
 import nbformat
 import torch
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader.api import Gradebook, MissingEntry
 from tqdm import tqdm
 
@@ -42,6 +46,7 @@ from gradlab.exercises import Exercise, Lab, Verdict
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS, WALL, MEMORY, PROCESSES = 5, 12, 4 * 2**30, 64  # of one exercise of one learner; memory is address space
 LARGEST = 50 * 2**20  # bytes of a notebook
+STUDENT = re.compile(r"\w[\w.@+ -]*")
 
 # nbgrader calls alembic, which lies beside this Python, by its bare name
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -160,8 +165,10 @@ class Jail:
         return reply
 
     def _start(self) -> None:
+        # where memory runs out all the same, the system is to end the jail and nothing else
+        first = ["sh", "-c", 'echo 1000 > /proc/self/oom_score_adj; exec "$@"', "sh"]
         self._process = subprocess.Popen(
-            _sandbox(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*first, *_sandbox()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         # learner's code never runs before the first task, so an end before that is the sandbox's
         probe = self._exchange(_task("probe", ["def probe(): return 1"], cloudpickle.dumps([()])))
@@ -172,6 +179,8 @@ class Jail:
 
     def _exchange(self, task: dict) -> dict | None:
         process = self._process
+        last = threading.Timer(task["wall"] + 60, process.kill)  # whatever a learner may do to the jail itself
+        last.start()
         try:
             pickle.dump(task, process.stdin)
             process.stdin.flush()
@@ -179,6 +188,8 @@ class Jail:
             return json.loads(process.stdout.read(struct.unpack("I", head)[0]))
         except (OSError, struct.error, ValueError, RecursionError):
             return None
+        finally:
+            last.cancel()
 
     def close(self) -> None:
         """End it, and with it all that runs inside."""
@@ -247,7 +258,7 @@ def _read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[st
                 f"no notebook called {right.name}" if not files else f"{len(files)} notebooks, none the right one"
             ]
         right = files[0]
-        flags.append(f"the file is called {right.name}")
+        flags.append(f"the file is called {right.name.encode(errors='replace').decode()}")
     if right.is_symlink() or not right.is_file():
         return None, ["the notebook is not a file"]
     if right.stat().st_size > LARGEST:
@@ -264,6 +275,7 @@ def _read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[st
             cell.source, cell.metadata, cell.cell_type  # noqa: B018  (each has to be there)
             if not isinstance(cell.source, str):
                 raise ValueError("a cell's source is not text")
+            cell.source.encode()  # half a surrogate pair can be neither stored nor shown
     except Exception as error:  # whatever a learner's file may make the reader raise
         return None, [*flags, f"the file is not a notebook ({type(error).__name__})"]
     return notebook, flags
@@ -360,11 +372,17 @@ def mark_class(submitted: Path, lab: str, seed: int, workers: int, released: nbf
 
     Raises:
         FileNotFoundError: if there is no submission.
+        ValueError: for a folder whose name is no student's id.
         NoJail: if nothing here can keep learners' code apart.
     """
     folders = sorted(path for path in submitted.glob(f"*/{lab}") if path.is_dir())
     if not folders:
         raise FileNotFoundError(f"no submission in {submitted}/<student>/{lab}/")
+    # the tables and nbgrader's own commands would stumble over any other, and a link may lead to somebody else's work
+    odd = [f.parent for f in folders if not STUDENT.fullmatch(f.parent.name) or f.is_symlink() or f.parent.is_symlink()]
+    if odd:
+        names = ", ".join(ascii(path.name) for path in odd)
+        raise ValueError(f"student ids hold letters, digits and . _ @ + - only, and are no links; not so: {names}")
     work = [(folder, lab, folder.parent.name, seed, released) for folder in folders]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"), initializer=_begin_work) as pool:
         return list(tqdm(pool.map(_mark_one, work), total=len(work), desc=f"marking {lab}", unit="learner"))
@@ -381,13 +399,15 @@ def _shown(marked: Marked, released: nbformat.NotebookNode) -> nbformat.Notebook
             continue
         if data.solution:
             cell.source = marked.sources.get(data.grade_id, cell.source)
+            if cell.cell_type == "markdown":  # nbgrader's pages show HTML in it as it is
+                cell.source = SanitizeHTML().sanitize_html_tags(cell.source)
         elif data.grade and (given := said.get(data.grade_id.removeprefix("check-"))):
             sign = {"right": "\u2713", "blank": "\u25cb"}.get(given.status, "\u2717")
             named = f" ({given.mistake})" if given.mistake else ""
             text = f"{sign} {given.exercise}{named}: {given.message}\n"
             cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
     if marked.flags:
-        lines = "\n".join(f"- {flag}" for flag in marked.flags)
+        lines = "\n".join(f"- {html.escape(flag, quote=False)}" for flag in marked.flags)
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(f"**Noticed while marking**\n\n{lines}"))
     return notebook
 
@@ -407,7 +427,9 @@ def enter(marked: Marked, lab: str, book: Gradebook) -> None:
         if comment.name in given:
             mark = given[comment.name]
             flags = "".join(f"\nNoticed: {flag}." for flag in marked.flags)
-            comment.auto_comment = f"{mark.message}{flags}" if mark.status != "right" or flags else None
+            # nbgrader's pages take a comment for HTML
+            said = html.escape(f"{mark.message}{flags}", quote=False)
+            comment.auto_comment = said if mark.status != "right" or flags else None
     book.db.commit()
 
 

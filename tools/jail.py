@@ -21,7 +21,8 @@ import sys
 import time
 from collections.abc import Iterable
 
-NEW_IPC, NEW_USER, NEW_PID = 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID = 0x00020000, 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
+READ_ONLY = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x1000  # linux/mount.h: so, no setuid, devices or programs; remount a bind
 LARGEST, MOST = 2**23, 2**18  # bytes of an answer, and numbers in it
 NOBODY = 65534
 FILE_NAME = "submission"  # in a traceback
@@ -167,11 +168,13 @@ def learner(task: dict, answer: int) -> None:
 def fork_apart(task: dict, answer: int, number: int) -> None:
     """Fork once more, into a process space of its own, where the learner's code is process 1 and sees no other."""
     libc = ctypes.CDLL(None, use_errno=True)
-    flags = NEW_PID | NEW_IPC | (0 if os.geteuid() == 0 else NEW_USER)
-    if libc.unshare(flags):
+    flags = NEW_PID | NEW_IPC | NEW_MOUNTS | (0 if os.geteuid() == 0 else NEW_USER)
+    # nothing that one learner leaves may reach the next
+    if libc.unshare(flags) or libc.mount(None, b"/scratch", None, READ_ONLY, None):
         os._exit(17)
     inner = os.fork()
     if inner == 0:
+        os.setsid()  # out of the jail's process group, to which it could send signals
         os.close(number)
         learner(task, answer)
     os.write(number, struct.pack("i", inner))
@@ -209,7 +212,7 @@ def answered(task: dict) -> dict:
     code = os.waitstatus_to_exitcode(os.waitpid(outer, 0)[1])
     if code == 17 and not packed:
         return {"status": "refused"}
-    if len(data) > LARGEST:
+    if len(data) > LARGEST or data.count(b",") > MOST:
         return {"status": "large"}
     return said(data) or {"status": "time" if late or code in TOO_LONG else "died"}
 
@@ -227,7 +230,10 @@ def said(data: bytes) -> dict | None:
         value = reply.get(key, "")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
-    return {"status": status, key: value[:500] if kind is str else value} if isinstance(value, kind) else None
+    if not isinstance(value, kind):
+        return None
+    # half a surrogate pair can be neither stored nor shown
+    return {"status": status, key: value[:500].encode(errors="replace").decode() if kind is str else value}
 
 
 TOO_LONG = ((-signal.SIGKILL) & 127, (-signal.SIGXCPU) & 127)

@@ -228,7 +228,7 @@ def _malformed(answer: Answer, expected: Answer) -> str | None:
 
 def _flat(answer: Answer) -> tuple[tuple, torch.Tensor] | None:
     """(shape, all numbers in one float64 row), or None for something that is not made of numbers."""
-    if isinstance(answer, (list, tuple)) and not (answer and all(type(part) is float for part in answer)):
+    if isinstance(answer, (list, tuple)) and not (answer and all(type(part) in (int, float) for part in answer)):
         parts = [_flat(part) for part in answer]
         if any(part is None for part in parts):
             return None
@@ -238,7 +238,8 @@ def _flat(answer: Answer) -> tuple[tuple, torch.Tensor] | None:
         shape = (len(parts), *shapes[0]) if same and all(isinstance(n, int) for n in shapes[0]) else tuple(shapes)
         return shape, torch.cat([numbers for _, numbers in parts]) if parts else torch.empty(0, dtype=torch.float64)
     try:
-        tensor = torch.as_tensor(answer).detach().to("cpu", torch.float64)
+        kind = None if isinstance(answer, torch.Tensor) else torch.float64
+        tensor = torch.as_tensor(answer, dtype=kind).detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError):
         return None
     return tuple(tensor.shape), tensor.flatten()
