@@ -404,6 +404,10 @@ def test_a_row_costs_what_the_documentation_says(record):
     assert row == 50 * len(bare.layers) + 16 * len(bare.activations) + 16
     hundred = sum(getattr(long(1), name).nbytes for name in ARRAYS)
     assert round(hundred * 100_000 / 20 / 1e6) == 33 and round(hundred * 100_000 / 1e7) == 66
+    usual, rows = Recorder(nn.Linear(1, 1)), 0
+    for usual._step in range(100_000):
+        rows += usual._due()
+    assert f"makes {hundred * rows / 1e6:.0f} MB. Every step" in page
 
 
 def test_a_file_takes_less_than_the_arrays(tmp_path):
