@@ -19,11 +19,11 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from gradlab.data import Dataset, adding_problem, digits
-from gradlab.models import MLP, ConvNet, RecurrentClassifier
-from gradlab.record import Record
-from gradlab.recorder import Recorder
-from gradlab.training import chance_loss
+from gradclinic.course.data import Dataset, adding_problem, digits
+from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier
+from gradclinic.course.training import chance_loss
+from gradclinic.record import Record
+from gradclinic.recorder import Recorder
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How often ``gradlab.diagnose`` is right, beside three other sets of rules on the same runs.
+"""How often ``gradclinic.diagnose`` is right, beside three other sets of rules on the same runs.
 
     python benchmarks/diagnosis.py             # both parts, 5 seeds; keeps the table in book/assets/diagnosis.json
     python benchmarks/diagnosis.py --quick     # a few runs of each kind, two seeds; keeps nothing
@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bank
 from bank import CASES, FAIL, PASS, Case, Outcome, Spec, changed, reference
 
-from gradlab.diagnosis import KINDS, Diagnosis, diagnose
-from gradlab.record import Record
+from gradclinic.diagnosis import KINDS, Diagnosis, diagnose
+from gradclinic.record import Record
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "book" / "assets" / "diagnosis.json"
@@ -133,7 +133,7 @@ def ours(run: Run) -> str:
 
 
 RULES: dict[str, Callable[[Run], str]] = {
-    "gradlab.diagnose": ours,
+    "gradclinic.diagnose": ours,
     "AutoTrainer": autotrainer,
     "DeepDiagnosis": deepdiagnosis,
     "plain norm thresholds": plain_norms,
@@ -334,7 +334,7 @@ def main() -> None:
     if options.quick or options.part:
         return
     figures["date"] = datetime.date.today().isoformat()
-    figures["versions"] = {name: version(name) for name in ("torch", "numpy", "scikit-learn", "gradlab")}
+    figures["versions"] = {name: version(name) for name in ("torch", "numpy", "scikit-learn", "gradclinic")}
     figures["versions"]["python"] = platform.python_version()
     finished = KEPT.with_suffix(".tmp")
     finished.write_text(json.dumps(figures, indent=1) + "\n")

@@ -11,7 +11,7 @@ import torch
 from nbclient import NotebookClient
 from tqdm import tqdm
 
-from gradlab.exercises import Lab, labs
+from gradclinic.course.exercises import Lab, labs
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))

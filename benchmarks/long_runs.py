@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gradlab import diagnose, plots
-from gradlab.record import Record
+from gradclinic import diagnose, plots
+from gradclinic.record import Record
 
 LAYERS, STEPS = 100, 100_000
 FIGURES = (

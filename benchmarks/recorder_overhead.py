@@ -40,8 +40,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from gradlab.models import MLP
-from gradlab.recorder import FIRST_STEPS, INTERVAL, Recorder
+from gradclinic.course.models import MLP
+from gradclinic.recorder import FIRST_STEPS, INTERVAL, Recorder
 
 KEPT = Path(__file__).resolve().parent.parent / "book" / "assets" / "recorder-overhead.json"
 

@@ -17,10 +17,10 @@ import torch
 from joblib import Memory
 from tqdm import tqdm
 
-from gradlab import audit
-from gradlab.data import sequential_digits
-from gradlab.models import RecurrentClassifier
-from gradlab.training import fit
+from gradclinic.course import audit
+from gradclinic.course.data import sequential_digits
+from gradclinic.course.models import RecurrentClassifier
+from gradclinic.course.training import fit
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "book" / "assets" / "recurrent.json"

@@ -2,9 +2,9 @@
 
     python benchmarks/remedy_cost.py      # keeps the table in book/assets/remedy-cost.json
 
-The networks are those of the league in the book (``gradlab.audit.league.REMEDIES``). Rounds are interleaved, so that
-what else the machine does hits all alike, and the plain network runs twice a round: how far its two times differ is the
-error.
+The networks are those of the league in the book (``gradclinic.course.audit.league.REMEDIES``). Rounds are
+interleaved, so that what else the machine does hits all alike, and the plain network runs twice a round: how far its
+two times differ is the error.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import trange
 
-from gradlab.audit.league import REMEDIES, treat
-from gradlab.data import digits
+from gradclinic.course.audit.league import REMEDIES, treat
+from gradclinic.course.data import digits
 
 KEPT = Path(__file__).resolve().parent.parent / "book" / "assets" / "remedy-cost.json"
 

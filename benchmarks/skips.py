@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from gradlab.data import digits
-from gradlab.models import ConvNet
-from gradlab.training import fit
+from gradclinic.course.data import digits
+from gradclinic.course.models import ConvNet
+from gradclinic.course.training import fit
 
 DEPTHS, EPOCHS, SEEDS = (4, 16), 6, range(10)
 

@@ -18,10 +18,10 @@ import torch
 from joblib import Memory
 from tqdm import tqdm
 
-from gradlab import theory
-from gradlab.data import digits
-from gradlab.models import MLP
-from gradlab.training import fit
+from gradclinic.course import theory
+from gradclinic.course.data import digits
+from gradclinic.course.models import MLP
+from gradclinic.course.training import fit
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "book" / "assets" / "starts.json"

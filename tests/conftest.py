@@ -11,18 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.helpers import ROOT, absent
 from tools import book, tarball
 
-ROOT = Path(__file__).resolve().parent.parent
-
 # Before the package is imported: the pages' measurements and the tests' are the same ones.
-os.environ.setdefault("GRADLAB_CACHE", str(book.measurements()))
+os.environ.setdefault("GRADCLINIC_CACHE", str(book.measurements()))
 torch.set_num_threads(1)
-
-
-def absent(what: str) -> None:
-    """Skip a test at home; in CI fail it."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is not there")
 
 
 @pytest.fixture(scope="session")
@@ -71,9 +65,15 @@ def browser() -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821
         instance.close()
 
 
-def page_names() -> list[str]:
-    """Every page of the table of contents, as a path inside the site without its suffix."""
-    import yaml
-
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+@pytest.fixture
+def page(browser):
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.noise = []
+    page.on("console", lambda message: page.noise.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.noise.append(str(error)))
+    page.asked = []
+    page.on("request", lambda request: page.asked.append(request.url))
+    yield page
+    context.close()

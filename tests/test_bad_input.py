@@ -12,25 +12,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradlab import (
-    callbacks,
-    data,
-    diagnosis,
-    explore,
-    initializers,
-    models,
-    plots,
-    recorder,
-    tensorboard,
-    theory,
-    training,
-)
-from gradlab.data import Dataset
-from gradlab.models import MLP, ConvNet, RecurrentClassifier
-from gradlab.record import Record
-from gradlab.recorder import Recorder, probe
-
-torch.set_num_threads(1)
+from gradclinic import callbacks, diagnosis, plots, recorder, tensorboard
+from gradclinic.course import data, explore, initializers, models, theory, training
+from gradclinic.course.data import Dataset
+from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier
+from gradclinic.record import Record
+from gradclinic.recorder import Recorder, probe
 
 MODULES = (
     "theory",
@@ -530,7 +517,7 @@ def public_callables() -> list[tuple[str, object]]:
     """Every public function and class that takes arguments; what only holds values (Record, History) is left out."""
     found = []
     for name in MODULES:
-        module = importlib.import_module(f"gradlab.{name}")
+        module = importlib.import_module(f"gradclinic.{name}")
         for attribute, value in vars(module).items():
             if attribute.startswith("_") or getattr(value, "__module__", None) != module.__name__:
                 continue

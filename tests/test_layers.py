@@ -1,85 +1,86 @@
-"""Who may import whom: a module stands only on rows below its own, so that no prediction rests on a measurement."""
-
-import ast
-from pathlib import Path
+"""Who stands on whom: in each wing a module imports from rows below its own, and the tool knows no course."""
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "gradlab"
+from tests.helpers.imports import COURSE, PACKAGE, imported, modules
 
-# From the bottom up. A folder counts as one module. Modules that the design names and that are not yet written
-# have their place already.
-ROWS = [
+# From the bottom up. A folder counts as one module.
+TOOL = [
+    {"arguments"},
+    {"record", "remedies"},
+    {"recording"},
+    {"diagnosis"},
+    {"recorder"},
+    {"plots", "tensorboard"},
+    {"lightning", "transformers"},
+]
+LESSONS = [  # the course; all of the tool lies below it
     {"theory"},
     {"initializers", "data"},
-    {"models", "record", "anatomy"},
-    {"sizes"},
-    {"ranks"},
-    {"recorder", "training"},
-    {"plots", "diagnosis", "tensorboard"},
-    {"explore", "audit", "exercises", "callbacks", "__main__"},
+    {"models", "treatment"},
+    {"training", "figures"},
+    {"explore", "audit", "exercises"},
 ]
-ROW = {module: number for number, row in enumerate(ROWS) for module in row}
-
-
-def modules() -> dict[str, list[Path]]:
-    """Name of each module of the package -> its files."""
-    found = {path.stem: [path] for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
-    for folder in PACKAGE.iterdir():
-        if (folder / "__init__.py").exists():
-            found[folder.name] = sorted(folder.rglob("*.py"))
-    return found
-
-
-def imported(source: str, package: str = "gradlab") -> set[str]:
-    """Modules of the package that a source imports, at the top, inside a function or relative to itself."""
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(filter(None, [package if node.level else "", node.module]))
-            names = [f"{base}.{alias.name}" for alias in node.names] if base == package else [base]
-        else:
-            continue
-        found |= {name.split(".")[1] for name in names if name.startswith(f"{package}.")}
-        if package in names:
-            found.add(package)  # the whole package: everything at once
-    return found
+NAMES = {"Diagnosis", "Record", "Recorder", "diagnose", "probe"}  # what the package itself gives
+ROW = {module: number for number, row in enumerate(TOOL) for module in row}
+LESSON_ROW = {module: number for number, row in enumerate(LESSONS) for module in row}
+DOOR = {"__main__"}  # the command: the one file of the tool that may open the course
 
 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ("from gradlab.models import MLP", {"models"}),
-        ("from gradlab import theory, plots", {"theory", "plots"}),
-        ("import gradlab.data as d", {"data"}),
-        ("import gradlab", {"gradlab"}),
-        ("from . import audit", {"audit"}),
+        ("from gradclinic.record import Record", {"record"}),
+        ("from gradclinic import plots, tensorboard", {"plots", "tensorboard"}),
+        ("from gradclinic import Recorder", {"Recorder"}),
+        ("import gradclinic.plots as p", {"plots"}),
+        ("import gradclinic", {"gradclinic"}),
+        ("from . import plots", {"plots"}),
         ("from .recorder import Record", {"recorder"}),
-        ("def f():\n    from gradlab.training import fit", {"training"}),
-        ("import torch\nfrom gradlabs import x", set()),
+        ("from gradclinic.recording.sizes import square", {"recording"}),
+        ("from gradclinic.course.models import MLP", {"course"}),
+        ("def f():\n    from gradclinic.course import theory", {"course"}),
+        ("import torch\nfrom gradclinics import x", set()),
     ],
 )
 def test_every_way_to_import_is_seen(source, expected):
     assert imported(source) == expected
 
 
+def test_the_course_is_seen_by_module():
+    assert imported("from gradclinic.course import theory, audit", "gradclinic.course") == {"theory", "audit"}
+    assert imported("from gradclinic.course.models import MLP", "gradclinic.course") == {"models"}
+    assert imported("from gradclinic import course", "gradclinic.course") == {"course"}
+
+
 def test_every_module_has_a_row():
-    missing = set(modules()) - set(ROW)
-    assert not missing, f"give {missing} a row in this file: what does it stand on?"
+    assert set(modules()) == set(ROW) | DOOR | {"course"}, "give it a row in this file: what does it stand on?"
+    assert set(modules(COURSE)) == set(LESSON_ROW), "give it a row in this file: what does it stand on?"
 
 
-@pytest.mark.parametrize("module", modules())
-def test_a_module_imports_only_from_rows_below_its_own(module):
+@pytest.mark.parametrize("module", sorted(set(modules()) - DOOR - {"course"}))
+def test_a_module_of_the_tool_imports_only_from_rows_below_its_own(module):
     for path in modules()[module]:
         above = {name for name in imported(path.read_text()) if name != module and ROW.get(name, 99) >= ROW[module]}
         assert not above, f"{path.name} imports {above}, which do not stand below {module}"
 
 
-def test_theory_knows_nothing_of_the_package():
-    assert imported((PACKAGE / "theory.py").read_text()) == set(), "a prediction must not know what it is compared with"
+@pytest.mark.parametrize("module", sorted(modules(COURSE)))
+def test_a_module_of_the_course_imports_only_from_rows_below_its_own(module):
+    for path in modules(COURSE)[module]:
+        source = path.read_text()
+        found = imported(source, "gradclinic.course") - {module}
+        above = {name for name in found if LESSON_ROW.get(name, 99) >= LESSON_ROW[module]}
+        assert not above, f"{path.name} imports {above}, which do not stand below {module}"
+        of_the_tool = imported(source) - {"course"}
+        assert of_the_tool <= set(ROW) | NAMES, f"{path.name} imports {of_the_tool}"
+
+
+def test_theory_knows_nothing_of_what_is_measured():
+    source = (COURSE / "theory.py").read_text()
+    assert imported(source) <= {"arguments"}, "a prediction must not know what it is compared with"
 
 
 def test_there_is_no_drawer_for_odds_and_ends():
-    assert not {"utils", "util", "common", "misc"} & set(modules()), "give the code a name for what it does"
+    drawers = {"utils", "util", "common", "misc", "helpers"}
+    assert not drawers & {path.stem for path in PACKAGE.rglob("*")}, "give the code a name for what it does"

@@ -35,7 +35,7 @@ def key(root: Path = ROOT, without: Collection[str] = ()) -> str:
     ``without`` leaves out modules of the package, or folders of it, by name.
     """
     digest = hashlib.sha256()
-    for path in [*sorted((root / "gradlab").rglob("*.py")), root / "requirements.txt"]:
+    for path in [*sorted((root / "gradclinic").rglob("*.py")), root / "requirements.txt"]:
         if path.exists() and path.relative_to(root).with_suffix("").parts[1:2] not in {(name,) for name in without}:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
@@ -50,7 +50,7 @@ def environment(root: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "GRADLAB_CACHE": str(measurements(root)),
+        "GRADCLINIC_CACHE": str(measurements(root)),
         "OMP_NUM_THREADS": "1",  # notebooks run side by side; more threads each would only get in each other's way
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }

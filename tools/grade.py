@@ -40,8 +40,8 @@ from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader.api import Gradebook, MissingEntry
 from tqdm import tqdm
 
-from gradlab import exercises
-from gradlab.exercises import Exercise, Lab, Verdict
+from gradclinic.course import exercises
+from gradclinic.course.exercises import Exercise, Lab, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS, WALL, MEMORY, PROCESSES = 5, 12, 4 * 2**30, 64  # of one exercise of one learner; memory is address space
@@ -101,7 +101,7 @@ def _sandbox() -> list[str]:
     program = shutil.which("bwrap")
     if program is None:
         raise NoJail("bubblewrap (the program bwrap) is not installed; without a jail nothing is marked")
-    package = ROOT / "gradlab"
+    package = ROOT / "gradclinic"
     command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--clearenv"]
     if os.geteuid() == 0:  # as root there is no need for a user namespace, and each learner becomes nobody
         command[1:2] = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
@@ -120,9 +120,9 @@ def _sandbox() -> list[str]:
             command += ["--perms", "0755", "--dir", str(parent)]
         command += ["--ro-bind", str(folder), str(folder)]
     command += ["--perms", "0755", "--dir", "/jail"]
-    command += ["--ro-bind", str(package), "/jail/gradlab", "--perms", "0755"]
-    command += ["--tmpfs", "/jail/gradlab/exercises"]
-    command += ["--remount-ro", "/jail/gradlab/exercises"]
+    command += ["--ro-bind", str(package), "/jail/gradclinic", "--perms", "0755"]
+    command += ["--tmpfs", "/jail/gradclinic/course/exercises"]
+    command += ["--remount-ro", "/jail/gradclinic/course/exercises"]
     command += ["--perms", "0700", "--size", str(2**20), "--tmpfs", "/scratch"]  # matplotlib wants one, once
     command += ["--ro-bind", str(ROOT / "tools" / "jail.py"), "/jail/jail.py", "--dev", "/dev", "--remount-ro", "/dev"]
     command += ["--perms", "0755", "--dir", "/nowhere", "--remount-ro", "/", "--chdir", "/nowhere"]

@@ -246,15 +246,15 @@ def serve() -> None:
     import torch
 
     # what learners import, so that no fork has to
-    import gradlab.audit
-    import gradlab.diagnosis
-    import gradlab.explore
-    import gradlab.plots
-    import gradlab.tensorboard  # noqa: F401
-    from gradlab.data import digits
-    from gradlab.models import MLP
-    from gradlab.recorder import Recorder
-    from gradlab.training import fit
+    import gradclinic.course.audit
+    import gradclinic.course.explore
+    import gradclinic.diagnosis
+    import gradclinic.plots
+    import gradclinic.tensorboard  # noqa: F401
+    from gradclinic.course.data import digits
+    from gradclinic.course.models import MLP
+    from gradclinic.course.training import fit
+    from gradclinic.recorder import Recorder
 
     torch.set_num_threads(1)
     model = MLP(1, 2)  # one short training: PyTorch imports more of itself when an optimiser is first used

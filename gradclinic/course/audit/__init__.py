@@ -1,0 +1,41 @@
+"""Every statement of the source document, measured: one function per claim, one file per chapter.
+
+A claim is stated, then tested as stated. Where that does not hold, the corrected statement is tested too. The verdict
+is computed from those measurements; nothing here says in advance what it should be.
+"""
+
+from gradclinic.course.audit import (
+    exploding,
+    half_precision,
+    identification,
+    league,
+    networks,
+    normalization,
+    recurrence,
+    skips,
+    starts,
+    vanishing,
+)
+from gradclinic.course.audit.claims import CONDITION, FAILS, HOLDS, SEEDS, Finding, Quantity, claims, finding, overview
+
+__all__ = [
+    "CONDITION",
+    "FAILS",
+    "HOLDS",
+    "SEEDS",
+    "Finding",
+    "Quantity",
+    "claims",
+    "exploding",
+    "finding",
+    "half_precision",
+    "identification",
+    "league",
+    "networks",
+    "normalization",
+    "overview",
+    "recurrence",
+    "skips",
+    "starts",
+    "vanishing",
+]

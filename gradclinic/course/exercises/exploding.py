@@ -1,0 +1,558 @@
+"""Lab 03: at which weight scale a gradient explodes, where float32 ends, what diverges, and a monitor that sees it."""
+
+import copy
+import functools
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+import torch
+from scipy.optimize import brentq
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gradclinic.course import theory
+from gradclinic.course.exercises import Exercise, Lab, Mistake
+from gradclinic.course.models import MLP
+from gradclinic.recorder import Recorder
+
+FLOAT32_MAX = torch.finfo(torch.float32).max
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _uniform(generator: torch.Generator, low: float, high: float) -> float:
+    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
+
+
+# --- 3.1: the critical weight scale ----------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096)  # every search through a network begins at the same scales
+def _network_factor(weight_std: float, activation: str, seed: int) -> float:
+    """How much a layer multiplies the gradient norm at the pre-activations, in a real network of 6 layers.
+
+    NaN where the numbers have left the range of float32.
+    """
+    generator = _generator(seed)
+    x, y = torch.randn(16, 64, generator=generator), torch.randint(10, (16,), generator=generator)
+    signal, outputs = x, []
+    for module in MLP(6, 16, activation, weight_std, seed=seed):
+        signal = module(signal)
+        if isinstance(module, nn.Linear):
+            outputs.append(signal)
+    first, last = torch.autograd.grad(cross_entropy(signal, y), (outputs[0], outputs[5]))
+    return ((first.double().norm() / last.double().norm()) ** (1 / 5)).item()
+
+
+@functools.lru_cache(maxsize=4096)
+def _wide_factor(weight_std: float, activation: str, narrowness: float) -> float:
+    """The same for infinitely wide layers in which the signal has settled, with an activation that is made narrower."""
+    weight_std = narrowness * weight_std  # phi(a z) with weights s is phi(z) with weights a s, and the slope a times
+    settled = theory.fixed_point(activation, weight_std)
+    return math.sqrt(theory.chi(activation, weight_std, settled))
+
+
+def _searches(seed: int) -> list[tuple]:
+    generator = _generator(seed)
+    drawn = int(torch.randint(2**31, (), generator=generator))
+    return [
+        (functools.partial(_network_factor, activation="linear", seed=drawn), 0.1, _uniform(generator, 20, 60)),
+        (
+            functools.partial(_wide_factor, activation="sigmoid", narrowness=_uniform(generator, 0.8, 1.5)),
+            0.5,
+            _uniform(generator, 30, 60),
+        ),
+        # so wide a range that its upper end overflows
+        (functools.partial(_network_factor, activation="relu", seed=drawn), 0.05, 10 ** _uniform(generator, 9, 12)),
+    ]
+
+
+def _critical(factor: Callable[[float], float], low: float, high: float) -> float:
+    def log_factor(log_scale: float) -> float:
+        found = factor(math.exp(log_scale))
+        return math.log(found) if 0 < found < math.inf else 700.0  # beyond the numbers it explodes
+
+    return math.exp(brentq(log_factor, math.log(low), math.log(high), xtol=1e-9))
+
+
+def _bisect(
+    factor: Callable[[float], float],
+    low: float,
+    high: float,
+    explodes: Callable[[float], bool] = lambda found: not found < 1,
+    halvings: int | None = None,
+) -> float:
+    """Halve the interval so many times, or until its ends agree."""
+    while high - low > 1e-5 * high if halvings is None else halvings > 0:
+        middle = (low + high) / 2
+        if explodes(factor(middle)):
+            high = middle
+        else:
+            low = middle
+        halvings = None if halvings is None else halvings - 1
+    return (low + high) / 2
+
+
+def _until_near(factor: Callable[[float], float], low: float, high: float) -> float:
+    """Stop when the factor is near 1, as one who does not expect NaN would write it."""
+    middle = (low + high) / 2
+    while abs(factor(middle) - 1) > 1e-4 and high - low > 1e-9:
+        low, high = (middle, high) if factor(middle) < 1 else (low, middle)
+        middle = (low + high) / 2
+    return middle
+
+
+CRITICAL_SCALE = Exercise(
+    id="3.1-critical_scale",
+    points=2,
+    claims=("S22", "S23"),
+    level="warm-up",
+    minutes=15,
+    after=("2.3-decay_factor",),
+    cases=_searches,
+    reference=_critical,
+    rtol=2e-3,
+    atol=0.0,
+    mistakes=(
+        Mistake(
+            "wrong half kept",
+            lambda factor, low, high: _bisect(factor, low, high, lambda found: found < 1),
+            "You end at a bound: each time the half without the crossing was kept. Where the factor is below 1 the "
+            "scale is too small, and the answer lies above.",
+        ),
+        Mistake(
+            "NaN taken for small",
+            lambda factor, low, high: _bisect(factor, low, high, lambda found: found > 1),
+            "Right, except where numbers overflow. There the factor is NaN, every comparison with NaN is False, and "
+            "you took that for a small factor. Ask whether it is below 1, and let all else count as large.",
+        ),
+        Mistake(
+            "stopped at NaN",
+            _until_near,
+            "Right, except where numbers overflow. The distance of NaN from 1 is NaN, which is not larger than any "
+            "tolerance, so your loop ended there. Let the width of the interval decide when to stop.",
+        ),
+        Mistake(
+            "crossing of 0",
+            lambda factor, low, high: _bisect(factor, low, high, lambda found: not found < 0),
+            "A factor is never below 0. Look for where it crosses 1, or its logarithm crosses 0.",
+        ),
+        Mistake(
+            "one measurement, scaled",
+            lambda factor, low, high: low / factor(low),
+            "You measured once, and took the factor to be proportional to the scale. That holds for linear and ReLU "
+            "networks. Other activations bend: measure again at each new scale.",
+            belief="Explosion is a matter of the weights alone: twice the weights, twice the factor.",
+        ),
+        Mistake(
+            "ten halvings",
+            lambda factor, low, high: _bisect(factor, low, high, halvings=10),
+            "The right idea, but the interval is still wide. Go on until its ends agree to a thousandth; how often "
+            "that is depends on how wide it was at first.",
+        ),
+    ),
+)
+
+
+# --- 3.2: where float32 ends -----------------------------------------------------------------------------------------
+
+
+def _growing(seed: int) -> list[tuple]:
+    generator = _generator(seed)
+    return [
+        ("linear", _uniform(generator, 1.3, 1.6), _uniform(generator, 0.3, 1), 256),
+        ("relu", _uniform(generator, 1.7, 1.9), _uniform(generator, 0.3, 1), 1024),
+        ("relu", _uniform(generator, 8, 30), _uniform(generator, 0.3, 1), 64),
+        ("linear", _uniform(generator, 3, 9), 10 ** _uniform(generator, 20, 30), 256),  # inputs nobody normalised
+        ("relu", _uniform(generator, 1.1, 1.35), _uniform(generator, 0.3, 1), 256),  # here the signal shrinks
+    ]
+
+
+def _overflow(activation: str, weight_std: float, input_rms: float, width: int) -> float:
+    return theory.overflow_depth(activation, weight_std, input_variance=input_rms**2, width=width)
+
+
+def _growth(activation: str, weight_std: float) -> float:
+    return weight_std / math.sqrt(2) if activation == "relu" else weight_std
+
+
+def _counted(
+    growth: float,
+    first: float,
+    width: int | None,
+    limit: float = FLOAT32_MAX,
+    log: Callable[[float], float] = math.log,
+    grows_only: bool = True,
+) -> float:
+    """The first layer beyond the limit, if layer 1 has root mean square ``first``; a shrinking signal has none."""
+    if growth == 1 or (grows_only and growth < 1):
+        return math.inf
+    largest = first * math.sqrt(2 * math.log(width)) if width else first
+    return 1 + math.ceil(log(limit / largest) / math.log(growth))
+
+
+OVERFLOW_LAYER = Exercise(
+    id="3.2-overflow_layer",
+    points=3,
+    claims=("S30",),
+    level="core",
+    minutes=15,
+    after=("2.3-decay_factor",),
+    cases=_growing,
+    reference=_overflow,
+    rtol=0.0,
+    atol=1e-6,
+    mistakes=(
+        Mistake(
+            "factor of the square",
+            lambda a, s, r, n: _counted(_growth(a, s) ** 2, s * r, n),
+            "You multiply by the factor of the mean square, σ_w² or σ_w²/2. A number in the network is not squared: "
+            "its size grows by the root of that.",
+        ),
+        Mistake(
+            "half of ReLU forgotten",
+            lambda a, s, r, n: _counted(s, s * r, n),
+            "Right for the linear network. ReLU sets half of the numbers to 0, and so halves the mean square that goes "
+            "on to the next layer.",
+            belief="ReLU hands a signal on at its full size.",
+        ),
+        Mistake(
+            "size halved, not the square",
+            lambda a, s, r, n: _counted(s / 2 if a == "relu" else s, s * r, n),
+            "ReLU halves the mean square. The root mean square is divided by the root of 2 only.",
+        ),
+        Mistake(
+            "input halved as well",
+            lambda a, s, r, n: _counted(_growth(a, s), _growth(a, s) * r, n),
+            "Your layer 1 is too small in ReLU networks. The input has passed no ReLU yet: layer 1 multiplies by all "
+            "of σ_w.",
+        ),
+        Mistake(
+            "one layer too few",
+            lambda a, s, r, n: _counted(_growth(a, s), s * r, n) - 1,
+            "One too few. Layers are counted from 1, and asked for is the first that is beyond the limit, not the last "
+            "below it.",
+        ),
+        Mistake(
+            "typical number, not the largest",
+            lambda a, s, r, n: _counted(_growth(a, s), s * r, None),
+            "You waited until the root mean square is too large. One number is enough, and the largest of a layer is "
+            "about √(2 ln width) times as large.",
+        ),
+        Mistake(
+            "logarithms of two bases",
+            lambda a, s, r, n: _counted(_growth(a, s), s * r, n, log=math.log10),
+            "You divided a decimal logarithm by a natural one. Any base will do, if it is the same above and below.",
+        ),
+        Mistake(
+            "limit of float64",
+            lambda a, s, r, n: _counted(_growth(a, s), s * r, n, limit=torch.finfo(torch.float64).max),
+            "This is where double precision ends. torch computes in float32, whose largest number is 3.4e38.",
+        ),
+        Mistake(
+            "shrinking signal overflows",
+            lambda a, s, r, n: _counted(_growth(a, s), s * r, n, grows_only=False),
+            "Look at your answer for a small weight scale: a layer with a negative number. Where the signal does not "
+            "grow it never overflows. Return math.inf there.",
+        ),
+    ),
+)
+
+
+# --- 3.3: what diverges ----------------------------------------------------------------------------------------------
+
+
+def _bowl(steep: float, flat: float, direction: Tensor) -> Tensor:
+    """The Hessian with one steep direction and the same flat curvature in all others."""
+    direction = direction / direction.norm()
+    return flat * torch.eye(len(direction), dtype=torch.float64) + (steep - flat) * torch.outer(direction, direction)
+
+
+def _starts(seed: int) -> list[tuple]:
+    generator = _generator(seed)
+
+    def direction(*sizes: float) -> Tensor:
+        """Entries of about these sizes, none of them near 0, of either sign."""
+        stretch = 0.8 + 0.4 * torch.rand(len(sizes), generator=generator, dtype=torch.float64)
+        signs = torch.randint(2, (len(sizes),), generator=generator) * 2 - 1
+        return torch.tensor(sizes, dtype=torch.float64) * stretch * signs
+
+    def gradient(norm: float, along: Tensor) -> Tensor:
+        return norm * along / along.norm()
+
+    found = []
+    for rate, steep, flat, along, norm, start in (
+        # rate x curvature: steepest, others; the steepest direction; gradient: its norm and direction
+        (_uniform(generator, 0.5, 1), 1e-3, 5e-4, (1, 1, 1), 1000, (1, 1, 1)),  # large gradient, flat: converges
+        (_uniform(generator, 0.005, 0.02), _uniform(generator, 2.4, 3), 2.2, (1, 1, 1), 1e-3, (1, 1, 1)),  # and back
+        (_uniform(generator, 0.05, 0.2), _uniform(generator, 1.3, 1.7), 0.1, (1, 1, 1), 0.5, (1, 1, 1)),  # swings
+        (_uniform(generator, 0.05, 0.2), _uniform(generator, 2.2, 2.5), 0.05, (1, 1, 1), 5, None),  # between the axes
+        (_uniform(generator, 0.05, 0.2), _uniform(generator, 2.2, 2.5), 0.05, (1, 0, 0), 5, (0.1, 1, 1)),  # an axis
+        (_uniform(generator, 1.4, 1.8), 1.2, 0.95, (1, 1, 1), 0.01, (1, 1, 1)),  # three are curved, none too much
+        (_uniform(generator, 1.4, 1.8), 1.2, 0.95, (1,) * 5, 0.01, (1,) * 5),  # and five
+        (_uniform(generator, 4, 6), _uniform(generator, 2.2, 2.5), 0.1, (1, 1, 1), 0.6, (1, 1, 1)),  # only rate large
+    ):
+        steepest = direction(*along)
+        pull = gradient(norm, steepest if start is None else direction(*start))
+        found.append((rate, _bowl(steep / rate, flat / rate, steepest), pull))
+    return found
+
+
+def _walked(learning_rate: float, hessian: Tensor, gradient: Tensor) -> bool:
+    """Take the steps and look: on a quadratic each one changes the gradient by −lr·H·gradient."""
+    before = gradient.norm()
+    for _ in range(150):
+        gradient = gradient - learning_rate * hessian @ gradient
+    return bool(gradient.norm() > before)
+
+
+def _steepest(hessian: Tensor) -> Tensor:
+    return torch.linalg.eigvalsh(hessian)[-1]
+
+
+DIVERGES = Exercise(
+    id="3.3-diverges",
+    points=2,
+    claims=("S25", "S28"),
+    level="core",
+    minutes=15,
+    after=("1.3-largest_step",),
+    cases=_starts,
+    reference=_walked,
+    rtol=0.0,
+    atol=1e-6,
+    mistakes=(
+        Mistake(
+            "gradient above 1",
+            lambda lr, h, g: g.norm() > 1,
+            "The most common account, and wrong both ways: among the tries is a gradient of 1000 that converges, and "
+            "one of 0.001 that diverges. What is the factor by which one step changes the gradient?",
+            belief="A gradient above 1 makes the weights grow.",
+        ),
+        Mistake(
+            "step longer than 1",
+            lambda lr, h, g: lr * g.norm() > 1,
+            "The length of the step depends on the unit of the weights. In a wide, flat bowl a long step is the right "
+            "one. Compare with the curvature.",
+        ),
+        Mistake(
+            "gradient times rate times curvature",
+            lambda lr, h, g: lr * _steepest(h) * g.norm() > 2,
+            "Right, without the gradient. Its size drops out: ten times the gradient is ten times the way to go, and "
+            "ten times the step.",
+            belief="The larger the gradient, the sooner training diverges.",
+        ),
+        Mistake(
+            "one over the curvature",
+            lambda lr, h, g: lr * _steepest(h) > 1,
+            "Between 1 and 2 each step lands on the other side of the valley, but nearer. It swings, and converges.",
+            belief="Whoever jumps over the minimum will never reach it.",
+        ),
+        Mistake(
+            "learning rate forgotten",
+            lambda lr, h, g: _steepest(h) > 2,
+            "Without the learning rate no curvature is too large. Look at the product of both.",
+        ),
+        Mistake(
+            "flattest direction",
+            lambda lr, h, g: lr * torch.linalg.eigvalsh(h)[0] > 2,
+            "You asked the flattest direction. It is enough that one diverges, and the steepest is the first.",
+        ),
+        Mistake(
+            "curvature along the axes",
+            lambda lr, h, g: lr * h.diagonal().max() > 2,
+            "The diagonal holds the curvature along the axes. The steepest direction may lie between them: take an "
+            "eigenvalue.",
+        ),
+        Mistake(
+            "sum of the curvatures",
+            lambda lr, h, g: lr * h.diagonal().sum() > 2,
+            "The trace adds up all directions. Each goes its own way: ask the steepest alone.",
+        ),
+        Mistake(
+            "norm over all entries",
+            lambda lr, h, g: lr * h.norm() > 2,
+            "torch.linalg.norm adds the squares of all entries, and with them those of all curvatures. Take the "
+            "largest eigenvalue alone.",
+        ),
+        Mistake(
+            "curvature along the gradient",
+            lambda lr, h, g: lr * (g @ h @ g) / (g @ g) > 2,
+            "This is the curvature along the first gradient. What little of it lies along the steepest direction grows "
+            "at every step, and soon it is all there is.",
+        ),
+    ),
+)
+
+
+# --- 3.4: a monitor --------------------------------------------------------------------------------------------------
+
+
+class _Trained(nn.Sequential):
+    """Layers with the gradients that backward has left. A parameter's own copy forgets its gradient; this one's not."""
+
+    def __deepcopy__(self, memo: dict) -> "_Trained":
+        twin = _Trained(OrderedDict((name, copy.deepcopy(module, memo)) for name, module in self.named_children()))
+        for mine, its in zip(self.parameters(), twin.parameters(), strict=True):
+            its.grad = None if mine.grad is None else mine.grad.clone()
+        return twin
+
+
+@functools.lru_cache(maxsize=256)
+def _after_backward(
+    seed: int, factor: float, frozen: int = 0, weight_std: float = 1.0, brightness: float = 1.0
+) -> _Trained:
+    """Five linear layers after backward, with the loss multiplied by ``factor`` and one layer frozen (from 1, or 0).
+
+    A factor of 0 stands for a backward that was never called.
+    """
+    generator = _generator(seed)
+    children = MLP(4, 12, "linear", weight_std, seed=seed).named_children()
+    model = _Trained(OrderedDict((name, module) for name, module in children if isinstance(module, nn.Linear)))
+    if frozen:
+        model[frozen - 1].requires_grad_(False)
+    if factor:
+        x, y = torch.randn(16, 64, generator=generator), torch.randint(10, (16,), generator=generator)
+        (factor * cross_entropy(model(brightness * x), y)).backward()
+    return model
+
+
+def _trained(seed: int) -> list[tuple]:
+    generator = _generator(seed)
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (), generator=generator))
+
+    found = [
+        _after_backward(draw(0, 2**31), 1.0, frozen=draw(2, 5)),
+        _after_backward(draw(0, 2**31), 1e25),  # finite, but their squares are not
+        _after_backward(draw(0, 2**31), 1e-30),  # not 0, but their squares are
+        _after_backward(draw(0, 2**31), 0.0),  # no gradient anywhere
+    ]
+    # a single bad entry, as of a number that overflowed or a division of 0 by 0
+    lost = copy.deepcopy(_after_backward(draw(0, 2**31), 1.0))
+    lost[draw(1, 4)].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
+    # NaN towards the loss, inf towards the input
+    spoiled = copy.deepcopy(_after_backward(draw(0, 2**31), 1.0, frozen=1))
+    spoiled[3].bias.grad[draw(0, 12)] = math.nan
+    spoiled[1].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
+    # gradients that leave float32 on their way back; dark inputs, so that those of the weights hold out longer
+    overflown = _after_backward(draw(0, 2**31), 10 ** _uniform(generator, 35, 37.5), weight_std=30.0, brightness=1e-8)
+    return [(model,) for model in (*found, lost, spoiled, overflown)]
+
+
+def _gradients(model: nn.Module) -> list[list[Tensor]]:
+    """Per layer; an empty list for one without."""
+    return [[p.grad for p in layer.parameters() if p.grad is not None] for layer in model]
+
+
+def _norm(groups: Iterable[Iterable[Tensor]], single: bool = False) -> float:
+    squares = [(g if single else g.double()).square().sum() for group in groups for g in group]
+    return math.sqrt(sum(s.item() for s in squares))
+
+
+def _number(
+    model: nn.Module,
+    bad: Callable[[Tensor], Tensor] = lambda g: ~g.isfinite(),
+    backward: bool = True,
+    skip_frozen: bool = False,
+) -> int:
+    """Counted from 1 at the input: the layer that backward came to first, or (``backward`` off) last."""
+    groups = [group for group in _gradients(model) if group or not skip_frozen]
+    numbers = [number for number, group in enumerate(groups, 1) if any(bool(bad(g).any()) for g in group)]
+    return (numbers[-1] if backward else numbers[0]) if numbers else 0
+
+
+def _watched(model: nn.Module) -> list[float]:
+    gradients = [p.grad.double() for p in model.parameters() if p.grad is not None]
+    if not gradients:  # a recorder refuses a model on which backward was never called
+        return [0.0, 0]
+    with Recorder(model, activations=False) as recorder:
+        recorder.capture()
+    found = recorder.record.first_nonfinite
+    number = 0 if found is None else recorder.record.layers.index(found[1]) + 1
+    return [nn.utils.get_total_norm(gradients).item(), number]
+
+
+def _per_layer(model: nn.Module) -> list[float]:
+    return [_norm([group]) for group in _gradients(model)]
+
+
+MONITOR = Exercise(
+    id="3.4-monitor",
+    points=4,
+    claims=("S30",),
+    level="stretch",
+    minutes=20,
+    after=("2.2-gradient_norms",),
+    cases=_trained,
+    reference=_watched,
+    rtol=1e-4,
+    atol=0.0,
+    mistakes=(
+        Mistake(
+            "squared in single precision",
+            lambda model: [_norm(_gradients(model), single=True), _number(model)],
+            "The gradients fit into float32, their squares do not: 1e25 squared is inf, and 1e-30 squared is 0. Turn "
+            "them into float64 first.",
+        ),
+        Mistake(
+            "root forgotten",
+            lambda model: [_norm(_gradients(model)) ** 2, _number(model)],
+            "This is the sum of squares. The norm is its root.",
+        ),
+        Mistake(
+            "sum of norms",
+            lambda model: [math.fsum(_per_layer(model)), _number(model)],
+            "You added the norms of the layers. Take all entries for one long vector: the squares add up, not the "
+            "norms.",
+        ),
+        Mistake(
+            "largest norm",
+            lambda model: [torch.tensor(_per_layer(model)).double().max().item(), _number(model)],
+            "This is the norm of the layer that has most. Asked for is the norm of all of them together.",
+        ),
+        Mistake(
+            "biases left out",
+            lambda model: [_norm([group[:1] for group in _gradients(model)]), _number(model)],
+            "Your norm lacks the biases. They are parameters too, and an overflow may begin in one.",
+        ),
+        Mistake(
+            "looked from the input",
+            lambda model: [_norm(_gradients(model)), _number(model, backward=False)],
+            "You name the layer nearest to the input. Backward comes from the loss: the one it met first is nearest to "
+            "the output.",
+        ),
+        Mistake(
+            "NaN not seen",
+            lambda model: [_norm(_gradients(model)), _number(model, lambda g: g.abs() > FLOAT32_MAX)],
+            "You find inf and miss NaN. A comparison with NaN is always False, == too. torch.isfinite sees both.",
+        ),
+        Mistake(
+            "inf not seen",
+            lambda model: [_norm(_gradients(model)), _number(model, torch.isnan)],
+            "You find NaN and miss inf, which comes before it. torch.isfinite sees both.",
+            belief="A broken run shows itself by NaN.",
+        ),
+        Mistake(
+            "frozen layers not counted",
+            lambda model: [_norm(_gradients(model)), _number(model, skip_frozen=True)],
+            "Right, but you left out frozen layers when counting. The number should be that of the layer in the "
+            "network.",
+        ),
+        Mistake(
+            "counted from 0",
+            lambda model: [_norm(_gradients(model)), _number(model) - 1],
+            "One too few. Layers are counted from 1, and 0 means that all is finite.",
+        ),
+    ),
+)
+
+check = Lab(
+    "03-exploding",
+    (CRITICAL_SCALE, OVERFLOW_LAYER, DIVERGES, MONITOR),
+    after=("book/exploding/what", "book/exploding/why"),
+)

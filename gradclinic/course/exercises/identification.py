@@ -1,0 +1,337 @@
+"""Lab 04: does it learn, where does the gradient stop, which fault is it, and how good is a rule?"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from gradclinic import diagnosis
+from gradclinic.course.exercises import Exercise, Lab, Mistake
+from gradclinic.course.models import MLP
+from gradclinic.course.training import chance_loss
+from gradclinic.recorder import probe
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# --- 4.1: compared with guessing -------------------------------------------------------------------------------------
+
+RECENT = 20  # steps that count as recent
+
+
+def _curves(seed: int) -> list[tuple]:
+    """Loss curves with a spike among the last steps, and labels whose classes differ in size."""
+    generator = _generator(seed)
+    found = []
+    for classes, end in ((3, 0.4), (5, 1.2)):
+        losses = torch.linspace(4 + end, end, 200, dtype=torch.float64)
+        losses += 0.05 * torch.rand(200, generator=generator, dtype=torch.float64)
+        losses[-1 - int(torch.randint(5, (), generator=generator))] += 30
+        losses[-1] += 0.3
+        shares = torch.rand(classes, generator=generator) ** 2 + 0.05
+        shares[0] += 1
+        found.append((losses, torch.multinomial(shares, 300, replacement=True, generator=generator)))
+    return found
+
+
+def _recent(losses: Tensor) -> Tensor:
+    return losses[-RECENT:].quantile(0.5)
+
+
+def _entropy(labels: Tensor) -> float:
+    return chance_loss(labels)
+
+
+AGAINST_GUESSING = Exercise(
+    id="4.1-against_guessing",
+    points=2,
+    claims=("S14",),
+    level="warm-up",
+    minutes=10,
+    cases=_curves,
+    reference=lambda losses, labels: _recent(losses) / _entropy(labels),
+    rtol=1e-3,
+    mistakes=(
+        Mistake(
+            "compared with the first loss",
+            lambda losses, labels: _recent(losses) / losses[0],
+            "You divided by the first loss. A bad start makes any end look good. Divide by the loss of guessing.",
+            belief="A loss that has fallen shows that something was learnt.",
+        ),
+        Mistake(
+            "all classes taken as equally common",
+            lambda losses, labels: _recent(losses) / math.log(int(labels.max()) + 1),
+            "You divided by ln(number of classes). The best guess knows how common each class is: take the entropy of "
+            "the shares of the labels.",
+        ),
+        Mistake(
+            "mean instead of median",
+            lambda losses, labels: losses[-RECENT:].mean() / _entropy(labels),
+            "One wild step has moved your mean. The median does not care.",
+        ),
+        Mistake(
+            "last loss only",
+            lambda losses, labels: losses[-1] / _entropy(labels),
+            f"One batch is noise. Take the median of the last {RECENT} steps.",
+        ),
+        Mistake(
+            "entropy in bits",
+            lambda losses, labels: _recent(losses) / (_entropy(labels) / math.log(2)),
+            "Your entropy is in bits. cross_entropy counts in nats: use the natural logarithm.",
+        ),
+    ),
+)
+
+
+# --- 4.2: where the gradient stops -----------------------------------------------------------------------------------
+
+
+def _blocked(seed: int) -> list[tuple]:
+    """Gradient norms of real networks in which one layer lets little or nothing through."""
+    generator = _generator(seed)
+    found = []
+    for activation, bias in (("tanh", 2.0), ("relu", -20.0), ("tanh", 3.0)):
+        # from 3, so that the layer with the smallest gradient, the first, is not the one below it
+        number = 3 + int(torch.randint(3, (), generator=generator))
+        model = MLP(9, 24, activation, 0.6, seed=int(torch.randint(2**31, (), generator=generator)))
+        with torch.no_grad():
+            for n in range(number, 10):  # above a dead layer only biases keep units alive
+                getattr(model, f"layer{n}").bias.fill_(bias if n == number else 0.1)
+        x, y = torch.randn(32, 64, generator=generator), torch.randint(10, (32,), generator=generator)
+        norms = torch.from_numpy(probe(model, x, y).output_gradient_norm[0, :-1])  # without the read-out
+        found.append((norms,))
+    return found
+
+
+def _weakest(norms: Tensor) -> int:
+    """The layer at whose output least is left of the gradient that the next one had."""
+    norms = norms.double()
+    kept = torch.where(norms[1:] > 0, norms[:-1] / norms[1:], torch.inf)
+    return int(kept.argmin()) + 1
+
+
+BLOCKED_AT = Exercise(
+    id="4.2-blocked_at",
+    points=3,
+    claims=("S15",),
+    level="core",
+    minutes=15,
+    after=("2.2-gradient_norms",),
+    cases=_blocked,
+    reference=_weakest,
+    rtol=0.0,
+    atol=1e-6,
+    mistakes=(
+        Mistake(
+            "counted from 0",
+            lambda norms: _weakest(norms) - 1,
+            "One too few. The course numbers layers from 1, at the input; Python counts from 0.",
+        ),
+        Mistake(
+            "the layer above",
+            lambda norms: _weakest(norms) + 1,
+            "One too many. That layer still has its gradient. Asked for is the one that receives so little.",
+        ),
+        Mistake(
+            "smallest gradient",
+            lambda norms: int(norms.argmin()) + 1,
+            "That layer has the smallest gradient, but what starves it lies above. Compare each layer with its "
+            "neighbour towards the output.",
+            belief="The layer with the smallest gradient is the one at fault.",
+        ),
+        Mistake(
+            "differences instead of ratios",
+            lambda norms: int((norms[1:] - norms[:-1]).argmax()) + 1,
+            "You looked for the largest difference. Where all numbers are small a difference says little: look for "
+            "the smallest ratio.",
+        ),
+    ),
+)
+
+
+# --- 4.3: five faults and none ---------------------------------------------------------------------------------------
+
+KINDS = ("healthy", "vanishing", "exploding", "dying ReLU", "learning rate too high", "learning rate too low")
+
+
+def _summaries(seed: int) -> list[tuple]:
+    """Runs as five numbers: recent loss over guessing; first over last gradient, and share of dead units, both before
+    the first update; share of dead units at the end; largest of the first ten update ratios."""
+    generator = _generator(seed)
+
+    def between(low: float, high: float) -> float:
+        return low * (high / low) ** torch.rand((), generator=generator, dtype=torch.float64).item()
+
+    def stuck() -> float:
+        return between(0.97, 1.1)
+
+    return [
+        (between(0.01, 0.5), between(0.5, 2), 0.0, 0.0, between(1e-3, 1e-2)),  # healthy
+        (between(0.01, 0.5), between(1e-7, 1e-5), 0.0, 0.1, between(1e-3, 1e-2)),  # healthy, one tiny layer at first
+        (between(0.01, 0.5), between(0.5, 2), between(0.92, 0.97), 0.95, between(1e-3, 1e-2)),  # many dead, healthy
+        (between(0.01, 0.5), between(0.5, 2), 0.0, 0.0, between(0.3, 0.6)),  # long steps, and healthy
+        (stuck(), between(1e-9, 1e-5), 0.0, 0.0, between(1e-3, 1e-2)),  # vanishing
+        (stuck(), between(1e-9, 1e-5), 0.0, 0.0, between(1e-8, 1e-6)),  # vanishing; so the steps are short as well
+        (stuck(), between(1e3, 1e6), 0.0, 0.0, between(1e-3, 1e-2)),  # exploding
+        (stuck(), between(1e3, 1e6), 0.0, 1.0, between(0.5, 1)),  # exploding; long steps and dead units follow
+        (stuck(), 0.0, 1.0, 1.0, between(1e-4, 1e-3)),  # dying: nothing passes a dead layer
+        (stuck(), between(1.2, 4), 0.0, 1.0, between(0.5, 1)),  # too high; dead units follow
+        (stuck(), between(0.5, 2), 0.0, 0.0, between(0.5, 1)),  # too high
+        (stuck(), between(0.5, 2), 0.0, 0.0, between(1e-8, 1e-6)),  # too low
+    ]
+
+
+def _which(
+    loss: float,
+    gradient: float,
+    dead_first: float,
+    dead_last: float,
+    update: float,
+    order: str,
+    explodes: float = diagnosis.EXPLODES_ABOVE,
+) -> int:
+    """Index in ``KINDS``. ``order`` says what is asked, and what first: does it l(earn), does the gradient g(row) or
+    f(ade), are units d(ead) at first or at the e(nd), how large are the u(pdates)?"""
+    for question in order:
+        if question == "l" and loss < diagnosis.LEARNS_BELOW:
+            return 0
+        if question == "g" and gradient > explodes:
+            return 2
+        if question == "d" and dead_first >= diagnosis.MOSTLY:
+            return 3
+        if question == "e" and dead_last >= diagnosis.MOSTLY:
+            return 3
+        if question == "f" and gradient < diagnosis.VANISHES_BELOW:
+            return 1
+        if question == "u" and update > diagnosis.UPDATE_TOO_LARGE:
+            return 4
+        if question == "u" and update < diagnosis.UPDATE_TOO_SMALL:
+            return 5
+    return 0
+
+
+WHICH_FAULT = Exercise(
+    id="4.3-which_fault",
+    points=4,
+    claims=("S13", "S29"),
+    level="core",
+    minutes=20,
+    after=("4.1-against_guessing", "4.2-blocked_at"),
+    cases=_summaries,
+    reference=lambda *run: _which(*run, order="lgdfu"),
+    rtol=0.0,
+    atol=1e-6,
+    mistakes=(
+        Mistake(
+            "not asked whether it learns",
+            lambda *run: _which(*run, order="gdfu"),
+            "You call healthy runs ill. Ask first whether the run learns: dead units and small gradients are common in "
+            "networks that do.",
+            belief="Dead units, or a small gradient, mean that a run is ill.",
+        ),
+        Mistake(
+            "late symptom taken for the cause",
+            lambda *run: _which(*run, order="lgefu"),
+            "Dead units at the end may be what long steps left behind. Only those that were dead before the first "
+            "update are a cause.",
+            belief="What is broken at the end is what broke first.",
+        ),
+        Mistake(
+            "updates before the start",
+            lambda *run: _which(*run, order="lugdf"),
+            "You ask for the updates first. Their size depends on the gradient: where that vanishes or explodes, the "
+            "steps follow it. Ask first what was wrong before any update.",
+        ),
+        Mistake(
+            "vanishing before dead",
+            lambda *run: _which(*run, order="lgfdu"),
+            "Nothing passes a dead layer, so below it the gradient is 0 as well. Ask for dead units before you say "
+            "vanishing.",
+        ),
+        Mistake(
+            "gradient above 1 taken for exploding",
+            lambda *run: _which(*run, order="lgdfu", explodes=1.0),
+            f"A first layer with a little more gradient than the last is ordinary. Say exploding above "
+            f"{diagnosis.EXPLODES_ABOVE:g} times.",
+        ),
+    ),
+)
+
+
+# --- 4.4: how good is a rule? ----------------------------------------------------------------------------------------
+
+
+def _verdicts(seed: int) -> list[tuple]:
+    """Two rows of numbers of kinds, what is true and what a rule said; healthy runs are common, one kind is rare."""
+    generator = _generator(seed)
+    found = []
+    for runs in (60, 90):
+        shares = torch.tensor([0.6, 0.2, 0.12, 0.08])
+        truth = torch.multinomial(shares, runs, replacement=True, generator=generator)
+        truth[:4] = torch.arange(4)
+        wrong = torch.rand(runs, generator=generator) < 0.3
+        said = torch.where(wrong, torch.randint(0, 4, (runs,), generator=generator), truth)
+        said[3] = 0
+        found.append((truth, said))
+    return found
+
+
+def _counts(truth: Tensor, said: Tensor) -> list[tuple[int, int, int]]:
+    """For each kind: rightly called so, called so, truly so."""
+    return [
+        (int(((truth == k) & (said == k)).sum()), int((said == k).sum()), int((truth == k).sum()))
+        for k in truth.unique().tolist()
+    ]
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+MACRO_F1 = Exercise(
+    id="4.4-macro_f1",
+    points=3,
+    claims=("S13",),
+    level="stretch",
+    minutes=15,
+    after=("4.3-which_fault",),
+    cases=_verdicts,
+    reference=lambda truth, said: _mean([2 * hit / (told + real) for hit, told, real in _counts(truth, said)]),
+    mistakes=(
+        Mistake(
+            "share of right answers",
+            lambda truth, said: (truth == said).double().mean(),
+            "This is the share of right answers. A rule that always says healthy does well by it. Score each kind by "
+            "itself, then average.",
+            belief="A test that is right most of the time is a good test.",
+        ),
+        Mistake(
+            "recall",
+            lambda truth, said: _mean([hit / real for hit, _, real in _counts(truth, said)]),
+            "This is the recall: false alarms cost nothing. F1 counts those as well.",
+        ),
+        Mistake(
+            "precision",
+            lambda truth, said: _mean([hit / told if told else 0.0 for hit, told, _ in _counts(truth, said)]),
+            "This is the precision: missed faults cost nothing. F1 counts those as well.",
+        ),
+        Mistake(
+            "weighted by how common a kind is",
+            lambda truth, said: sum(2 * h / (t + r) * r for h, t, r in _counts(truth, said)) / len(truth),
+            "You gave common kinds more weight. Macro means that every kind counts the same.",
+        ),
+        Mistake(
+            "factor 2 forgotten",
+            lambda truth, said: _mean([hit / (told + real) for hit, told, real in _counts(truth, said)]),
+            "Half of what it should be: F1 is twice the hits over the sum of called so and truly so.",
+        ),
+    ),
+)
+
+check = Lab(
+    "04-identification",
+    (AGAINST_GUESSING, BLOCKED_AT, WHICH_FAULT, MACRO_F1),
+    after=("book/identification/vanishing", "book/identification/exploding", "book/identification/tools"),
+)

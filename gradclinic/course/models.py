@@ -1,0 +1,268 @@
+"""The networks of the course. Layers are numbered from the input, 1 to depth; the read-out comes after them."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from gradclinic.course.initializers import Initializer, initialize
+from gradclinic.course.theory import Activation, _require, activation_function
+
+# torch's own modules, not the formulas of ``theory``: what is measured must not rest on what predicts it.
+_MODULES: dict[str, Callable[[], nn.Module]] = {
+    "linear": nn.Identity,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "leaky_relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+class Elementwise(nn.Module):
+    """Any element-wise callable as a module.
+
+    Raises:
+        TypeError: for something that cannot be called.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]):
+        if not callable(function):
+            raise TypeError(f"function must be a callable, got {function!r}")
+        super().__init__()
+        self.function = function
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.function(z)
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Draw from ``seed`` inside, and leave torch's global generator as it was; with None, just use that generator."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise TypeError(f"seed must be an integer or None, got {seed!r}")
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
+
+
+def _at_least_one(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be an integer, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+class _Stack(nn.Sequential):
+    """What MLP and ConvNet share: a forward pass that adds a layer's input to its output where skip connections are."""
+
+    depth: int
+    skip: bool
+    branch_scale: float
+
+    def _describe(self, depth: int, skip: bool, branch_scale: float) -> None:
+        self.depth, self.skip, self.branch_scale = depth, skip, branch_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        modules = iter(self.named_children())
+        kept = x  # what the skip connection carries past the layer
+        for name, module in modules:
+            x = module(x)
+            if self.skip and name.startswith("activation"):
+                x = kept + self.branch_scale * x if name != "activation1" else x
+                kept = x
+        return x
+
+
+def _norm(norm: str | None, kinds: dict[str, Callable[[int], nn.Module]], size: int) -> nn.Module | None:
+    if norm is None:
+        return None
+    if norm not in kinds:
+        raise ValueError(f"unknown norm {norm!r}; known: {', '.join(kinds)}, or None")
+    return kinds[norm](size)
+
+
+def _layers(
+    number: int, layer: nn.Module, norm: nn.Module | None, activation: Activation
+) -> Iterator[tuple[str, nn.Module]]:
+    yield f"layer{number}", layer
+    if norm is not None:
+        yield f"norm{number}", norm
+    named = isinstance(activation, str)
+    yield f"activation{number}", _MODULES[activation]() if named else Elementwise(activation)
+
+
+class MLP(_Stack):
+    """A deep network: ``depth`` hidden layers of ``width`` units, then a linear read-out.
+
+    Its modules are named ``layer1``, (``norm1``,) ``activation1``, ..., ``layerL``, ``activationL``, ``readout``.
+
+    Args:
+        depth: number of hidden layers L, at least 1.
+        width: units per hidden layer, at least 1.
+        activation: a name of ``theory.ACTIVATIONS`` or an element-wise callable.
+        init: a name of ``initializers.INITIALIZERS`` or sigma_w as a number; used for every layer and the read-out.
+        norm: ``"batch"`` or ``"layer"`` normalises the pre-activations of every hidden layer.
+        skip: layers 2 to L add their input to their output: h + branch_scale * activation(layer(h)).
+        branch_scale: factor of the branch, only with ``skip``. 1 / sqrt(depth) keeps the sum from growing
+            where the branch has mean 0; behind a ReLU it takes 1 / depth.
+        in_features, out_features: 64 pixels and 10 classes unless told, as in ``data.digits``.
+        seed: of the starting weights; with None they come from torch's global generator.
+    Raises:
+        ValueError: for a size below 1, an unknown activation, norm or initialiser, a negative weight scale.
+        TypeError: for a size or seed that is not an integer, or an activation that is neither a name nor a callable.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        width: int = 64,
+        activation: Activation = "tanh",
+        init: Initializer = "pytorch",
+        *,
+        norm: str | None = None,
+        skip: bool = False,
+        branch_scale: float = 1.0,
+        in_features: int = 64,
+        out_features: int = 10,
+        seed: int | None = None,
+    ):
+        _at_least_one(depth=depth, width=width, in_features=in_features, out_features=out_features)
+        activation_function(activation)  # refuses an unknown one
+        branch_scale = _require("branch_scale", branch_scale)
+        kinds = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+        modules: OrderedDict[str, nn.Module] = OrderedDict()
+        with _seeded(seed):
+            for number in range(1, depth + 1):
+                layer = initialize(nn.Linear(in_features if number == 1 else width, width), init)
+                modules.update(_layers(number, layer, _norm(norm, kinds, width), activation))
+            modules["readout"] = initialize(nn.Linear(width, out_features), init)
+        super().__init__(modules)
+        self._describe(depth, skip, branch_scale)
+
+
+class ConvNet(_Stack):
+    """A small convolutional network for square images: 3x3 convolutions, the mean over all places, a read-out.
+
+    Its modules are named as those of ``MLP``, with ``image`` before the first and ``pool`` before the read-out.
+
+    Args:
+        depth, activation, init, norm, skip, branch_scale, seed: as for ``MLP``; fan-in is 9 times the channels.
+            ``norm="layer"`` normalises each example over channels and places.
+        channels: of every convolution, at least 1.
+        side, in_channels: inputs are (batch, in_channels * side * side), as ``data.digits`` gives them.
+        out_features: number of classes.
+    Raises:
+        ValueError, TypeError: as ``MLP``.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        channels: int = 16,
+        activation: Activation = "relu",
+        init: Initializer = "he",
+        *,
+        norm: str | None = None,
+        skip: bool = False,
+        branch_scale: float = 1.0,
+        side: int = 8,
+        in_channels: int = 1,
+        out_features: int = 10,
+        seed: int | None = None,
+    ):
+        _at_least_one(depth=depth, channels=channels, side=side, in_channels=in_channels, out_features=out_features)
+        activation_function(activation)
+        branch_scale = _require("branch_scale", branch_scale)
+        kinds = {"batch": nn.BatchNorm2d, "layer": lambda size: nn.GroupNorm(1, size)}
+        modules: OrderedDict[str, nn.Module] = OrderedDict(image=nn.Unflatten(1, (in_channels, side, side)))
+        with _seeded(seed):
+            for number in range(1, depth + 1):
+                layer = nn.Conv2d(in_channels if number == 1 else channels, channels, 3, padding=1)
+                layer = initialize(layer, init)
+                modules.update(_layers(number, layer, _norm(norm, kinds, channels), activation))
+            modules["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            modules["readout"] = initialize(nn.Linear(channels, out_features), init)
+        super().__init__(modules)
+        self._describe(depth, skip, branch_scale)
+
+
+_CELLS: dict[str, type[nn.RNNCellBase]] = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
+
+
+class RecurrentClassifier(nn.Module):
+    """One recurrent cell called at every time step, then a linear read-out of its last state.
+
+    The cell is a module of its own, so whoever watches the network sees every step. With one output it does regression.
+
+    Args:
+        cell: ``"rnn"`` (tanh), ``"lstm"`` or ``"gru"``.
+        hidden: units of the state, at least 1.
+        in_features, out_features: numbers read at each step, and answered at the end.
+        recurrent_init: of the state-to-state weights: ``"pytorch"`` keeps the library's own, ``"orthogonal"`` draws an
+            orthogonal matrix, a number makes the spectral radius of a Gaussian matrix exactly that. Of an LSTM or a GRU
+            it fills each gate's square.
+        forget_bias: of an LSTM's forget gate at the start, None for the library's own.
+        seed: of the starting weights; with None they come from torch's global generator.
+    Raises:
+        ValueError: for an unknown cell or recurrent_init, a size below 1, a forget_bias without an LSTM, or inputs that
+            hold no time step.
+        TypeError: for a size or seed that is not an integer.
+    """
+
+    def __init__(
+        self,
+        cell: str = "rnn",
+        hidden: int = 64,
+        *,
+        in_features: int = 1,
+        out_features: int = 10,
+        recurrent_init: str | float = "pytorch",
+        forget_bias: float | None = None,
+        seed: int | None = None,
+    ):
+        super().__init__()
+        if cell not in _CELLS:
+            raise ValueError(f"unknown cell {cell!r}; known: {', '.join(_CELLS)}")
+        _at_least_one(hidden=hidden, in_features=in_features, out_features=out_features)
+        if isinstance(recurrent_init, str):
+            if recurrent_init not in ("pytorch", "orthogonal"):
+                raise ValueError(
+                    f"unknown recurrent_init {recurrent_init!r}; known: pytorch, orthogonal, or a spectral radius"
+                )
+        else:
+            recurrent_init = _require("recurrent_init (a spectral radius)", recurrent_init)
+        if forget_bias is not None and cell != "lstm":
+            raise ValueError(f"forget_bias is a setting of an lstm, got it for cell {cell!r}")
+        with _seeded(seed), torch.no_grad():
+            self.cell = _CELLS[cell](in_features, hidden)
+            if recurrent_init != "pytorch":
+                for square in self.cell.weight_hh.split(hidden):
+                    if recurrent_init == "orthogonal":
+                        nn.init.orthogonal_(square)
+                    else:
+                        square.normal_()
+                        square.mul_(recurrent_init / torch.linalg.eigvals(square).abs().max())
+            if forget_bias is not None:
+                # the gates are stacked as input, forget, cell, output; both biases are added, so one of them gets it
+                self.cell.bias_ih[hidden : 2 * hidden] = _require("forget_bias", forget_bias, minimum=-math.inf)
+                self.cell.bias_hh[hidden : 2 * hidden] = 0
+            self.readout = nn.Linear(hidden, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, time steps, in_features) to (batch, out_features); with one output, to (batch,)."""
+        if x.dim() != 3 or x.shape[1] == 0:
+            raise ValueError(
+                f"inputs must be (batch, time steps, features) with at least 1 time step, got {tuple(x.shape)}"
+            )
+        state = None
+        for inputs in x.unbind(1):
+            state = self.cell(inputs, state)
+        answer = self.readout(state[0] if isinstance(state, tuple) else state)
+        return answer.squeeze(1) if answer.shape[1] == 1 else answer

@@ -1,0 +1,379 @@
+"""From a record to a verdict: what is wrong, in which layers, by which numbers, and what to do first.
+
+The rules ask first whether the network learns at all. Dead units, saturation and tiny gradients are common in networks
+that learn well, so alone they are no fault. Where it does not learn, the first recorded step comes next, before any
+update: what is wrong there no learning rate has caused. Only then come the updates, and last what grew up on the way.
+Every threshold is a ratio; where they were set and how they do elsewhere stands in ``benchmarks/diagnosis.py``.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from gradclinic.record import Record
+
+KINDS = (
+    "healthy",
+    "vanishing",
+    "exploding",
+    "overflow",
+    "dying ReLU",
+    "saturated",
+    "learning rate too high",
+    "learning rate too low",
+    "undecided",
+)
+
+# A network has learnt something when its loss is below this share of what the best constant answer gets.
+LEARNS_BELOW = 0.8
+# Without a loss to compare with, it must have fallen to this share of where it began.
+FALLS_BELOW = 0.7
+# So many steps are needed to say that a network does not learn.
+ENOUGH_STEPS = 30
+
+# First hidden layer over last: what AutoTrainer (Zhang et al. 2021, table 1) calls vanishing, and near its 70 for
+# exploding. Batch normalisation without skip connections reaches 32 in health (Yang et al. 2019 say why).
+VANISHES_BELOW = 1e-3
+EXPLODES_ABOVE = 100.0
+# A starting loss so far above that of chance says that the signal itself grows on its way forward. Numbers whose mean
+# is far from 0 start some ten times above in health.
+LOSS_EXPLODES_ABOVE = 100.0
+# Share of a layer's units, or of its outputs.
+MOSTLY = 0.9
+# Update norm over weight norm: 1e-3 is the usual guide. Adam's first steps reach 0.1 in health, where weights are
+# small.
+UPDATE_TOO_LARGE = 0.2
+UPDATE_TOO_SMALL = 1e-4
+
+_BEFORE = "Before the first update"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do. ``page`` is where the book explains it; ``factor`` is for the learning rate, where one is advised."""
+
+    name: str
+    advice: str
+    page: str
+    factor: float | None = None
+
+    def changes(self, activation: str, recurrent: bool = False) -> dict[str, object]:
+        """What it changes in the settings of this course's networks, so that a program can follow the advice.
+
+        Args:
+            activation: name of the one that the network has.
+            recurrent: whether it is a recurrent network.
+        Returns:
+            New values for "activation", "init", "norm" or "cell", or a number for "lr_times".
+        Raises:
+            ValueError: for a remedy that takes more than a setting.
+        """
+        critical = {"tanh": "xavier", "sigmoid": "xavier", "linear": "lecun"}.get(activation, "he")
+        if self == _INITIALIZE:
+            return {"init": "orthogonal" if recurrent else critical}
+        if self == _RELU:
+            return {"activation": "relu", "init": "he"}
+        if self == _NORMALIZE:
+            return {"norm": "batch"}
+        if self == _GATES:
+            return {"cell": "gru", "init": "pytorch"}
+        if self.factor is not None:
+            return {"lr_times": self.factor}
+        raise ValueError(f"no setting is changed by the remedy {self.name!r}: {self.advice}")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The verdict on a run.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        layers: names of the layers concerned, from the input; empty where it is the whole network.
+        evidence: what was measured, a sentence each, the decisive one first.
+        remedies: what to do, the first one first.
+        steps: number of the last step that was looked at.
+    """
+
+    kind: str
+    layers: tuple[str, ...]
+    evidence: tuple[str, ...]
+    remedies: tuple[Remedy, ...]
+    steps: int
+
+    @property
+    def healthy(self) -> bool:
+        return self.kind == "healthy"
+
+    @property
+    def alarming(self) -> bool:
+        """Whether a fault was found; "undecided" is neither healthy nor alarming."""
+        return self.kind not in ("healthy", "undecided")
+
+    def __str__(self) -> str:
+        lines = [f"Diagnosis after {_count(self.steps, 'step')}: {self.kind}"]
+        if self.layers:
+            lines.append(f"Where: {_span(self.layers)}")
+        lines += ["Evidence:", *(f"  - {line}" for line in self.evidence)]
+        if self.remedies:
+            lines.append("What to do, in this order:")
+            lines += [f"  {n}. {r.advice} (book: {r.page})" for n, r in enumerate(self.remedies, 1)]
+        return "\n".join(lines)
+
+
+def diagnose(record: Record) -> Diagnosis:
+    """Judge a run from its record.
+
+    Args:
+        record: of a ``Recorder`` that watched from the first step on, with activations. Tell it the loss
+            (``log_loss``) and, if known, ``chance_loss``: whether a network learns cannot be seen from norms.
+    Returns:
+        A ``Diagnosis``. Its kind is "undecided" where the record is too short to tell or holds no loss, and where
+        the network does not learn for a reason that norms do not show.
+    Raises:
+        TypeError: if ``record`` is no ``Record``.
+    Source: benchmarks/diagnosis.py measures how often it is right; the thresholds name theirs in this module.
+    """
+    if not isinstance(record, Record):
+        raise TypeError(f"diagnose needs a Record (recorder.record), got {type(record).__name__}")
+    if len(record.step) == 0:
+        return _undecided(record, "Nothing was recorded: no optimiser step happened while the recorder watched.")
+    broken = record.first_nonfinite
+    if broken is not None:
+        return _verdict(record, _not_finite(record, *broken))
+    learns, progress = _learns(record)
+    if learns:
+        return Diagnosis("healthy", (), (progress, *_harmless(record)), (), int(record.step[-1]))
+    if learns is None:
+        return _undecided(record, progress)
+    if len(record.step) < ENOUGH_STEPS:
+        missing = _count(ENOUGH_STEPS - len(record.step), "more recorded step")
+        return _undecided(record, f"The record is too short to tell: {missing} needed. {progress}")
+    found = _not_learning(record)
+    if found is None:
+        return _undecided(
+            record,
+            f"{progress} Gradients, updates and activations look ordinary, so look elsewhere: are labels and inputs "
+            "paired, is the loss the right one, are there enough units?",
+        )
+    return _verdict(record, found, progress)
+
+
+# --- does it learn? --------------------------------------------------------------------------------------------------
+
+
+def _learns(record: Record) -> tuple[bool | None, str]:
+    told = record.loss[np.isfinite(record.loss)]
+    if len(told) == 0:
+        return None, "No loss was told to the recorder (log_loss), so whether the network learns is unknown."
+    recent = float(np.median(told[-max(5, len(told) // 10) :]))
+    if math.isfinite(record.chance_loss):
+        known, bound, what = record.chance_loss, LEARNS_BELOW, "of the best answer that ignores the input"
+    else:
+        known, bound, what = float(np.median(told[:3])), FALLS_BELOW, "of the first steps"
+    share = recent / known if known > 0 else math.inf
+    verb = "learns" if share < bound else "does not learn"
+    return share < bound, f"It {verb}: the recent loss is {recent:.3g}, {share:.2g} times that {what} ({known:.3g})."
+
+
+# --- findings, in the order in which they are looked for --------------------------------------------------------------
+
+
+class _Finding(NamedTuple):
+    kind: str
+    layers: tuple[str, ...]
+    evidence: str
+
+
+def _gradient_by_depth(record: Record, row: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the hidden layers that have a gradient, and its norm at their outputs, in one recorded step.
+
+    At the outputs, because in a gradient of weights a fading signal and a growing gradient cancel.
+    """
+    norms = record.output_gradient_norm[row]
+    if not np.isfinite(norms).any():
+        norms = record.gradient_norm[row]
+    hidden = np.flatnonzero(np.isfinite(norms))[:-1]  # without the read-out
+    return hidden, norms[hidden]
+
+
+def _first_over_last(norms: np.ndarray) -> float:
+    return float(norms[0] / norms[-1]) if len(norms) > 1 and norms[-1] > 0 else math.nan
+
+
+def _through_depth(record: Record) -> _Finding | None:
+    hidden, norms = _gradient_by_depth(record)
+    ratio = _first_over_last(norms)
+    if not (ratio > EXPLODES_ABOVE or ratio < VANISHES_BELOW):
+        return None
+    kind = "exploding" if ratio > EXPLODES_ABOVE else "vanishing"
+    concerned = norms > 10 * norms[-1] if kind == "exploding" else norms < VANISHES_BELOW * norms[-1]
+    layers = tuple(record.layers[i] for i in hidden[concerned])
+    return _Finding(kind, layers, f"{_BEFORE} the first hidden layer has {ratio:.2g} times the gradient of the last.")
+
+
+def _through_time(record: Record, kind: str) -> _Finding | None:
+    ratios = record.time_ratio[0]
+    found = np.flatnonzero(ratios > EXPLODES_ABOVE if kind == "exploding" else ratios < VANISHES_BELOW)
+    if not len(found):
+        return None
+    evidence = f"{_BEFORE} the gradient at the first time step is {ratios[found[0]]:.2g} times that at the last."
+    return _Finding(kind, tuple(record.layers[i] for i in found), evidence)
+
+
+def _starts_far_off(record: Record) -> _Finding | None:
+    ratio = record.loss[0] / record.chance_loss if record.chance_loss > 0 else math.nan
+    if not ratio > LOSS_EXPLODES_ABOVE:
+        return None
+    evidence = f"{_BEFORE} the loss is {ratio:.2g} times that of knowing nothing: the signal grows on its way forward."
+    return _Finding("exploding", (), evidence)
+
+
+def _stuck_units(record: Record, row: int, when: str) -> _Finding | None:
+    for kind, shares, what in (
+        ("dying ReLU", record.dead, "units are 0 for every example"),
+        ("saturated", record.saturation, "outputs lie where the activation is flat"),
+    ):
+        found = np.flatnonzero(shares[row] >= MOSTLY)
+        if len(found):
+            names = tuple(record.activations[i] for i in found)
+            return _Finding(kind, names, f"{when} {shares[row, found[0]]:.0%} of the {what} in {names[0]}.")
+    return None
+
+
+def _at_the_start(record: Record) -> _Finding | None:
+    """What is wrong before the first update: no learning rate has caused it."""
+    depth = _through_depth(record)
+    if depth is not None and depth.kind == "exploding":
+        return depth
+    # units that are all stuck in one layer stop the gradient there: they come before what they cause
+    return _through_time(record, "exploding") or _stuck_units(record, 0, _BEFORE) or _starts_far_off(record) or depth
+
+
+def _typical_update(record: Record) -> np.ndarray:
+    """Per step, the median of the update ratios of the layers that move at all; NaN where none does."""
+    ratios = np.where(np.isfinite(record.update_ratio) & (record.update_ratio > 0), record.update_ratio, np.nan)
+    return np.array([np.nan if np.isnan(row).all() else np.nanmedian(row) for row in ratios])
+
+
+def _by_the_updates(record: Record) -> _Finding | None:
+    ratios = _typical_update(record)
+    early = ratios[:10][np.isfinite(ratios[:10])]
+    usual = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else math.nan
+    words = "of the norm of the weights; about 1e-3 is usual."
+    if len(early) and early.max() > UPDATE_TOO_LARGE:
+        evidence = f"Among the first ten updates the largest is {early.max():.2g} {words}"
+        return _Finding("learning rate too high", (), evidence)
+    if usual < UPDATE_TOO_SMALL:
+        return _Finding("learning rate too low", (), f"A typical update is {usual:.2g} {words}")
+    return None
+
+
+def _not_learning(record: Record) -> _Finding | None:
+    return (
+        _at_the_start(record)
+        or _by_the_updates(record)
+        # after the updates, because gated cells, too, start with a gradient that fades, and learn to keep it
+        or _through_time(record, "vanishing")
+        or _stuck_units(record, -1, "By now")
+    )
+
+
+def _not_finite(record: Record, step: int, layer: str, what: str) -> _Finding:
+    seen = f"Step {step}: the {what} of {layer} is inf or NaN, the first in this run."
+    if step == record.step[0]:
+        return _Finding("overflow", (layer,), seen)
+    cause = _at_the_start(record) or _by_the_updates(record)
+    if cause is None or cause.kind in ("vanishing", "learning rate too low"):  # neither makes anything large
+        return _Finding("overflow", (layer,), seen)
+    return cause._replace(evidence=f"{cause.evidence} {seen}")
+
+
+def _harmless(record: Record) -> Iterator[str]:
+    """What would be alarming in a network that does not learn."""
+    for found in (_through_depth(record), _stuck_units(record, -1, "By now")):
+        if found is not None:
+            yield f"{found.evidence} It learns all the same."
+
+
+# --- what to do ------------------------------------------------------------------------------------------------------
+
+
+def _undecided(record: Record, why: str) -> Diagnosis:
+    return Diagnosis("undecided", (), (why,), (), int(record.step[-1]) if len(record.step) else 0)
+
+
+def _verdict(record: Record, found: _Finding, *more: str) -> Diagnosis:
+    remedies = _remedies(record, found.kind)
+    return Diagnosis(found.kind, found.layers, (found.evidence, *more), remedies, int(record.step[-1]))
+
+
+_INITIALIZE = Remedy(
+    "initialization",
+    "Start from weights of the critical scale: He for ReLU, Xavier for tanh, biases 0.",
+    "remedies/initialization",
+)
+_NORMALIZE = Remedy(
+    "normalization", "Normalise inside each block (batch or layer norm).", "remedies/batch-normalization"
+)
+_SKIP = Remedy(
+    "skip connections", "Add skip connections, the branch scaled by 1/sqrt(depth).", "remedies/skip-connections"
+)
+_CLIP = Remedy(
+    "clipping", "Clip the gradient by its norm, at a value that most recorded steps stay below.", "remedies/clipping"
+)
+_RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "remedies/activations")
+_LEAKY = Remedy(
+    "activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "remedies/activations"
+)
+_GATES = Remedy(
+    "gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "remedies/gated-recurrence"
+)
+
+
+# What to do first, second, third. Learning rates are apart: what they need is a number.
+GUIDE: dict[str, tuple[Remedy, ...]] = {
+    "vanishing": (_INITIALIZE, _SKIP, _NORMALIZE),
+    "vanishing, with sigmoid units": (_RELU, _SKIP, _NORMALIZE),
+    "vanishing, through time": (_GATES,),
+    "exploding": (_INITIALIZE, _NORMALIZE, _CLIP),
+    "exploding, through time": (_GATES, _CLIP),
+    "overflow": (_INITIALIZE, _NORMALIZE),
+    "dying ReLU": (_INITIALIZE, _LEAKY),
+    "saturated": (_INITIALIZE, _NORMALIZE),
+    "saturated, with sigmoid units": (_RELU, _SKIP, _NORMALIZE),
+}
+
+
+def _remedies(record: Record, kind: str) -> tuple[Remedy, ...]:
+    if kind.startswith("learning rate"):
+        return (_another_rate(record, kind),)
+    through_time = np.isfinite(record.time_ratio[0]).any()
+    sigmoid = "Sigmoid" in record.activation_kinds
+    for case, holds in ((f"{kind}, through time", through_time), (f"{kind}, with sigmoid units", sigmoid)):
+        if holds and case in GUIDE:
+            return GUIDE[case]
+    return GUIDE[kind]
+
+
+def _another_rate(record: Record, kind: str) -> Remedy:
+    """So much slower or faster that the first update is about 3e-3 of the weights, in powers of ten."""
+    ratios = _typical_update(record)
+    ratios = ratios[np.isfinite(ratios)]
+    here = float(ratios[0] if kind.endswith("high") else np.median(ratios)) if len(ratios) else math.nan
+    power = round(math.log10(3e-3 / here)) if here > 0 else (-1 if kind.endswith("high") else 1)
+    factor = 10.0 ** (min(power, -1) if kind.endswith("high") else max(power, 1))
+    return Remedy("learning rate", f"Multiply the learning rate by about {factor:g}.", "optimization", factor)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def _span(names: tuple[str, ...]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]} ({len(names)} layers)"

@@ -1,0 +1,169 @@
+"""The notebooks of the labs: made from their sources, and tried as a learner does: blank, wrong, right."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from gradclinic.course.exercises import labs
+from tests.helpers import ROOT
+from tools import labs as tool
+
+LABS = {lab.name: lab for lab in labs()}
+
+every_lab = pytest.mark.parametrize("name", LABS)
+
+
+@pytest.fixture(autouse=True)
+def tools_of_this_environment(monkeypatch):
+    folder = os.path.dirname(sys.executable)  # nbgrader looks for its helpers on the path
+    monkeypatch.setenv("PATH", folder + os.pathsep + os.environ["PATH"])
+
+
+def read(kind: str, name: str) -> nbformat.NotebookNode:
+    return nbformat.read(ROOT / kind / name / f"{name}.ipynb", as_version=4)
+
+
+def run(notebook: nbformat.NotebookNode, folder) -> nbformat.NotebookNode:
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": folder}}
+    ).execute()
+    return notebook
+
+
+def _lines(notebook: nbformat.NotebookNode) -> list[str]:
+    return [line for cell in notebook.cells for line in cell.source.splitlines()]
+
+
+def said(notebook: nbformat.NotebookNode, exercise: str) -> str:
+    (cell,) = [
+        cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == f"check-{exercise}"
+    ]
+    return "".join(output.get("text", "") for output in cell.outputs)
+
+
+def test_every_lab_has_a_source_and_every_source_exercises():
+    assert tool.names() == list(LABS)
+
+
+@every_lab
+def test_labs_are_what_their_sources_generate(name, tmp_path):
+    generated, kept = nbformat.read(tool.generate(name, tmp_path), as_version=4), read("labs", name)
+    for cell in (*generated.cells, *kept.cells):
+        if cell.cell_type == "code":  # nbval compares what they print
+            cell.outputs, cell.execution_count = [], None
+    assert nbformat.writes(tool.stripped(generated)) == nbformat.writes(kept), "run `make labs`"
+
+
+@every_lab
+def test_blanks_hold_no_solution_and_solutions_no_blank(name):
+    blank, solved = ([c for c in read(kind, name).cells if c.cell_type == "code"] for kind in ("labs", "solutions"))
+    assert len(blank) == len(solved)
+    for one, other in zip(blank, solved, strict=True):
+        if one.metadata.get("nbgrader", {}).get("solution"):
+            assert "raise NotImplementedError()" in one.source and "SOLUTION" not in one.source
+            assert "### BEGIN SOLUTION" in other.source and "NotImplementedError" not in other.source
+        else:
+            assert one.source == other.source
+
+
+@every_lab
+def test_cells_match_the_exercises(name):
+    cells = [cell.metadata.nbgrader for cell in read("labs", name).cells if "nbgrader" in cell.metadata]
+    checks = {cell.grade_id.removeprefix("check-"): cell.points for cell in cells if cell.grade and not cell.solution}
+    blanks = [cell.grade_id for cell in cells if cell.solution and not cell.grade]
+    essays = {cell.grade_id: cell.points for cell in cells if cell.solution and cell.grade}
+    assert checks == {exercise.name: exercise.points for exercise in LABS[name].exercises}
+    assert blanks == list(checks)
+    assert essays == {essay.name: essay.points for essay in LABS[name].essays}
+    assert len(cells) == len(checks) + len(blanks) + len(essays)
+
+
+ESSAYS = [(name, essay) for name, lab in LABS.items() for essay in lab.essays]
+
+
+@pytest.mark.parametrize(("name", "essay"), ESSAYS, ids=lambda value: getattr(value, "id", None))
+def test_a_learner_gets_the_rubric_of_an_essay_and_not_its_answer(name, essay):
+    def written(kind):
+        (cell,) = [c for c in read(kind, name).cells if c.metadata.get("nbgrader", {}).get("grade_id") == essay.name]
+        return cell
+
+    blank, solved = written("labs"), written("solutions")
+    assert blank.cell_type == solved.cell_type == "markdown" and not blank.metadata.nbgrader.locked
+    assert blank.source == "YOUR ANSWER HERE"
+    lines = solved.source.splitlines()
+    assert lines[0] == "### BEGIN SOLUTION" and lines[-1] == "### END SOLUTION"
+    given_out = "\n".join(cell.source for cell in read("labs", name).cells)
+    assert not [line for line in lines if line.strip() and line in given_out]
+    table = [f"| {c.name} | {c.points} | {c.full} | {c.half} |" for c in essay.rubric]
+    assert [line for line in _lines(read("labs", name)) if line in table] == table
+
+
+def test_the_capstone_has_an_essay():
+    assert [name for name, _ in ESSAYS] == ["10-rescue"]
+
+
+@pytest.mark.parametrize("kind", ["labs", "solutions"])
+@every_lab
+def test_marked_cells_hold_what_nbval_compares(name, kind):
+    marked = [cell for cell in read(kind, name).cells if tool.CHECKED in cell.source]
+    assert len(marked) >= 3
+    for cell in marked:
+        assert cell.source.startswith(tool.CHECKED)
+        assert cell.execution_count is not None and cell.outputs
+    for cell in read(kind, name).cells:
+        if cell.cell_type == "code" and cell not in marked:
+            assert cell.outputs == [] and cell.execution_count is None
+
+
+@every_lab
+def test_right_answers_tick_within_a_minute_and_a_gigabyte(name, tmp_path):
+    notebook = read("solutions", name)
+    notebook.cells.append(nbformat.v4.new_code_cell(tool.METER))
+    run(notebook, tmp_path)
+    seconds, peak = json.loads(notebook.cells[-1].outputs[0].text)
+    assert seconds < 60, "of computing; how long it takes depends on what else the machine does"
+    assert 1e8 < peak < 1e9
+    for exercise in LABS[name].exercises:
+        assert said(notebook, exercise.name) == f"✓ {exercise.name}: Right.\n"
+
+
+@every_lab
+def test_blank_and_wrong_answers_get_their_line_and_the_lab_runs_on(name, tmp_path):
+    notebook = read("labs", name)
+    imports = [
+        line.split(" import ") for line in _lines(notebook) if line.startswith("from gradclinic.course.exercises.")
+    ]
+    assert any("check" in names.split(", ") for _, names in imports)
+    blank, *wrong = LABS[name].exercises
+    for number, exercise in enumerate(LABS[name].exercises):
+        if exercise is blank:
+            continue
+        (cell,) = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == exercise.name]
+        cell.source = f"{exercise.name} = check.exercises[{number}].mistakes[0].function"
+    run(notebook, tmp_path)  # an error in any cell would raise here
+    assert said(notebook, blank.name) == f"○ {blank.name}: Not attempted yet.\n"
+    for exercise in wrong:
+        mistake = exercise.mistakes[0]
+        assert said(notebook, exercise.name) == f"✗ {exercise.name} ({mistake.name}): {mistake.hint}\n"
+
+
+def test_nbval_fails_when_a_stored_output_is_not_what_the_cell_prints(tmp_path):
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(f"{tool.CHECKED}\nprint(6 * 7)")],
+        metadata={"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+    )
+    path = tmp_path / "lab.ipynb"
+    tool.write(notebook, path)
+    notebook = tool.execute(path)
+    command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-q"]
+    codes = []
+    for stored in ("42\n", "43\n"):
+        notebook.cells[0].outputs[0].text = stored
+        tool.write(notebook, path)
+        codes.append(subprocess.run([*command, str(path)], cwd=tmp_path, capture_output=True).returncode)
+    assert codes == [0, 1]

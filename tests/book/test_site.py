@@ -1,0 +1,167 @@
+"""The built site in a real browser: quiet, self-contained, every control alive."""
+
+import gzip
+import tarfile
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+from tests.helpers import page_names
+from tests.helpers.browser import visit
+
+PAGES = page_names()
+HEAVIEST = 300_000  # bytes, gzipped: what a page may weigh without the files that all pages share
+
+browser_needed = pytest.mark.browser
+
+# The drawing that is shown now, for each explorer: hidden frames do not count.
+SHOWN = """explorer => [...explorer.querySelectorAll('svg')].filter(e => e.checkVisibility())
+    .map(e => e.outerHTML).join('')"""
+
+
+@browser_needed
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_quiet_and_asks_no_other_host(name, page, address):
+    visit(page, f"{address}/{name}.html")
+    assert page.noise == []
+    outside = [
+        url for url in page.asked if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(address)
+    ]
+    assert outside == []
+    assert page.locator("mjx-merror").count() == 0
+    assert page.locator("article h1").count() == 1
+
+
+@pytest.fixture(scope="session")
+def saved_copy(packed, tmp_path_factory) -> Path:
+    """What `make tarball` packs, unpacked."""
+    folder = tmp_path_factory.mktemp("saved") / "a copy"  # a blank in the path, as at home
+    with tarfile.open(packed[0]) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "site"
+
+
+@browser_needed
+@pytest.mark.parametrize("name", PAGES)
+def test_page_works_from_a_saved_copy(name, page, saved_copy):
+    visit(page, (saved_copy / f"{name}.html").as_uri())
+    assert page.noise == []
+    assert [url for url in page.asked if urlsplit(url).scheme not in ("file", "data", "blob")] == []
+
+
+def explorers(page) -> list:
+    return page.locator(".cell_output:has(.widget-vbox)").all()
+
+
+def has_widgets(name: str, site: Path) -> bool:
+    return "jupyter.widget-view" in (site / f"{name}.html").read_text()
+
+
+@browser_needed
+@pytest.mark.parametrize("name", PAGES)
+def test_every_control_changes_its_picture_by_keyboard_and_by_mouse(name, page, site, address):
+    visit(page, f"{address}/{name}.html")
+    found = explorers(page)
+    assert bool(found) == has_widgets(name, site)
+    for explorer in found:
+        controls = explorer.locator(".widget-hslider, .widget-toggle-buttons").all()
+        assert controls, "an explorer without a control"
+        for control in controls:
+            if control.locator(".noUi-handle").count():
+                _try_slider(page, explorer, control)
+            else:
+                _try_buttons(page, explorer, control)
+    assert page.noise == []
+
+
+def _try_slider(page, explorer, slider) -> None:
+    handle = slider.locator(".noUi-handle")
+    assert handle.get_attribute("aria-label") == slider.locator(".widget-label").text_content().strip()
+    seen = [explorer.evaluate(SHOWN)]
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(100)
+    seen.append(explorer.evaluate(SHOWN))
+    assert handle.get_attribute("aria-valuetext") == slider.locator(".widget-readout").text_content().strip()
+    box = slider.locator(".noUi-target").bounding_box()
+    slider.scroll_into_view_if_needed()
+    box = slider.locator(".noUi-target").bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(100)
+    seen.append(explorer.evaluate(SHOWN))
+    assert len(set(seen)) == 3 or (float(handle.get_attribute("aria-valuemax")) == 1 and len(set(seen)) == 2)
+    assert all(seen)
+
+
+def _try_buttons(page, explorer, group) -> None:
+    buttons = group.locator("button").all()
+    assert len(buttons) > 1
+    seen = []
+    for number, button in enumerate(buttons):
+        if number % 2:
+            button.focus()
+            page.keyboard.press("Enter")
+        else:
+            button.click()
+        page.wait_for_timeout(100)
+        seen.append(explorer.evaluate(SHOWN))
+        pressed = [other.get_attribute("aria-pressed") for other in buttons]
+        assert pressed == ["true" if other is button else "false" for other in buttons]
+    assert len(set(seen)) == len(buttons)
+    assert all(seen)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_light(name, site):
+    assert len(gzip.compress((site / f"{name}.html").read_bytes())) < HEAVIEST
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_picture_has_a_text_alternative(name, site):
+    article = BeautifulSoup((site / f"{name}.html").read_text(), "html.parser").find("article")
+    for image in article.find_all("img"):
+        assert image.get("alt", "").strip(), image.get("src")
+    for drawing in article.find_all("svg", recursive=True):
+        assert drawing.get("aria-label", "").strip() or drawing.get("aria-hidden") == "true"
+
+
+@browser_needed
+@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith("book/reference")])
+def test_every_frame_of_an_explorer_has_its_own_text_alternative(name, page, site, address):
+    visit(page, f"{address}/{name}.html")
+    for explorer in explorers(page):
+        texts = explorer.evaluate(
+            "e => [...e.querySelectorAll('.gradclinic-figures')].map(f => "
+            "[...f.querySelectorAll('svg')].map(s => s.getAttribute('aria-label')).join(' '))"
+        )
+        assert all(text.strip() for text in texts)
+        assert len(set(texts)) == len(texts)
+
+
+def test_links_inside_the_book_lead_somewhere(site):
+    pages = {path: BeautifulSoup(path.read_text(), "html.parser") for path in site.rglob("*.html")}
+    anchors = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in pages.items()}
+    broken, followed = [], 0
+    for path, soup in pages.items():
+        for link in soup.find_all("a", href=True):
+            parts = urlsplit(link["href"])
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            followed += 1
+            if not target.exists():
+                broken.append(f"{path.relative_to(site)}: {link['href']}")
+            elif parts.fragment and target in anchors and unquote(parts.fragment) not in anchors[target]:
+                broken.append(f"{path.relative_to(site)}: {link['href']} (no such place)")
+    assert broken == []
+    assert followed > 100
+
+
+def test_the_site_names_no_folder_of_the_machine_it_was_built_on(site):
+    private = [str(site.parent.parent), str(Path.home()) + "/"]
+    for path in site.rglob("*"):
+        if path.suffix in (".html", ".js", ".txt", ".ipynb", ".md") and "_static" not in path.parts:
+            text = path.read_text()
+            assert [name for name in private if name in text] == [], path.relative_to(site)
