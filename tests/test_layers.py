@@ -8,8 +8,8 @@ from tests.helpers.imports import COURSE, PACKAGE, imported, modules
 TOOL = [
     {"arguments"},
     {"record", "remedies"},
-    {"recording"},
     {"diagnosis"},
+    {"recording"},
     {"recorder"},
     {"plots", "tensorboard"},
     {"lightning", "transformers"},
