@@ -34,6 +34,7 @@ def a_class(submitted: Path, gradebook: Path) -> dict[str, submissions.Submissio
             return kinds
         kind = next(again)
         kinds[f"{kind}, no. {number}"] = kinds[kind]
+    return None
 
 
 def main() -> int:

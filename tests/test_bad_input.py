@@ -510,7 +510,9 @@ def described(row: tuple) -> str:
 def test_a_wrong_argument_is_refused_by_its_name(function, call, error, message):
     with pytest.raises(error) as caught:
         call()
-    assert re.search(message, str(caught.value), re.S), f"the message should say {message!r}, it says: {caught.value}"
+    assert re.search(message, str(caught.value), re.DOTALL), (
+        f"the message should say {message!r}, it says: {caught.value}"
+    )
 
 
 def public_callables() -> list[tuple[str, object]]:

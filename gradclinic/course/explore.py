@@ -36,7 +36,7 @@ def _svg(figure: Figure, key: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="[a-z]+[a-z0-9.]*_\d+"', "", svg)  # figure_1, axes_2, ...: nothing refers to them
     # a hundredth of a point is finer than any screen; what stands between tags is text for the reader
     svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d{2})\d+", r"\1", tag[0]), svg)

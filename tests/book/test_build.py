@@ -100,7 +100,8 @@ def test_measurements_outlive_a_change_of_what_only_draws_or_judges(tmp_path):
     before = book.measurements(tmp_path), book.key(tmp_path)
     (tmp_path / "gradclinic" / "plots.py").write_text("A = 1\n")
     (tmp_path / "gradclinic" / "exercises" / "vanishing.py").write_text("A = 1\n")
-    assert book.measurements(tmp_path) == before[0] and book.key(tmp_path) != before[1]
+    assert book.measurements(tmp_path) == before[0]
+    assert book.key(tmp_path) != before[1]
     (tmp_path / "gradclinic" / "recorder.py").write_text("A = 1\n")
     assert book.measurements(tmp_path) != before[0]
 

@@ -65,8 +65,10 @@ def test_blanks_hold_no_solution_and_solutions_no_blank(name):
     assert len(blank) == len(solved)
     for one, other in zip(blank, solved, strict=True):
         if one.metadata.get("nbgrader", {}).get("solution"):
-            assert "raise NotImplementedError()" in one.source and "SOLUTION" not in one.source
-            assert "### BEGIN SOLUTION" in other.source and "NotImplementedError" not in other.source
+            assert "raise NotImplementedError()" in one.source
+            assert "SOLUTION" not in one.source
+            assert "### BEGIN SOLUTION" in other.source
+            assert "NotImplementedError" not in other.source
         else:
             assert one.source == other.source
 
@@ -93,10 +95,12 @@ def test_a_learner_gets_the_rubric_of_an_essay_and_not_its_answer(name, essay):
         return cell
 
     blank, solved = written("labs"), written("solutions")
-    assert blank.cell_type == solved.cell_type == "markdown" and not blank.metadata.nbgrader.locked
+    assert blank.cell_type == solved.cell_type == "markdown"
+    assert not blank.metadata.nbgrader.locked
     assert blank.source == "YOUR ANSWER HERE"
     lines = solved.source.splitlines()
-    assert lines[0] == "### BEGIN SOLUTION" and lines[-1] == "### END SOLUTION"
+    assert lines[0] == "### BEGIN SOLUTION"
+    assert lines[-1] == "### END SOLUTION"
     given_out = "\n".join(cell.source for cell in read("labs", name).cells)
     assert not [line for line in lines if line.strip() and line in given_out]
     table = [f"| {c.name} | {c.points} | {c.full} | {c.half} |" for c in essay.rubric]
@@ -114,10 +118,12 @@ def test_marked_cells_hold_what_nbval_compares(name, kind):
     assert len(marked) >= 3
     for cell in marked:
         assert cell.source.startswith(tool.CHECKED)
-        assert cell.execution_count is not None and cell.outputs
+        assert cell.execution_count is not None
+        assert cell.outputs
     for cell in read(kind, name).cells:
         if cell.cell_type == "code" and cell not in marked:
-            assert cell.outputs == [] and cell.execution_count is None
+            assert cell.outputs == []
+            assert cell.execution_count is None
 
 
 @every_lab

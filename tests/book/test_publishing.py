@@ -69,7 +69,8 @@ def test_python_is_exact_on_binder_and_one_that_the_package_and_the_workflows_ha
     environment = yaml.safe_load((ROOT / ".binder" / "environment.yml").read_text())
     python = by_name([part for part in environment["dependencies"] if isinstance(part, str)])["python"]
     (exact,) = python.specifier
-    assert exact.operator == "==" and exact.version.count(".") == 2
+    assert exact.operator == "=="
+    assert exact.version.count(".") == 2
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(exact.version)
     steps = [step for path in WORKFLOWS for job in jobs(path).values() for step in job["steps"]]
     tested = {step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")}
@@ -298,6 +299,8 @@ def test_without_a_site_the_old_tarball_stays(tmp_path):
     (site / "index.html").unlink()
     command = [sys.executable, ROOT / "tools" / "tarball.py", "--site", site, "--into", tmp_path / "out"]
     result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 1 and "make book" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 1
+    assert "make book" in result.stderr
+    assert "Traceback" not in result.stderr
     assert [(tmp_path / "out" / name).read_bytes() for name in tarball.NAMES] == before
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(tarball.NAMES)

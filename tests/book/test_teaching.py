@@ -109,7 +109,8 @@ def test_the_page_shows_what_the_definitions_and_the_notebooks_say_today(site):
     assert found["Every exercise"] == expected
     beliefs = {(m.belief, e.id, m.name) for e in EXERCISES for m in e.mistakes if m.belief}
     shown = [tuple(row[:3]) for name, rows in found.items() if name.startswith("Beliefs") for row in rows]
-    assert set(shown) == beliefs and len(shown) == len(beliefs)
+    assert set(shown) == beliefs
+    assert len(shown) == len(beliefs)
     assert {name for name in found if name.startswith("Rubric")} == {
         f"Rubric of lab {b.name[:2]}" for b in LABS if b.rubric
     }
@@ -129,7 +130,9 @@ def test_the_plans_use_every_lab_and_a_day_is_a_day(site):
     weeks = " ".join(" ".join(row) for row in found["Plan of two weeks"])
     assert all(f"lab {lab.name[:2]}" in weeks for lab in LABS if lab.name < "10")
     day = found["Plan of one day"]
-    assert day[0][0] == "09:00" and day[-1][1] == "end" and day[-1][0] <= "17:00"
+    assert day[0][0] == "09:00"
+    assert day[-1][1] == "end"
+    assert day[-1][0] <= "17:00"
 
 
 # --- questions -------------------------------------------------------------------------------------------------------
@@ -159,7 +162,8 @@ def test_a_question_opens_by_keyboard_without_a_kernel(page, address):
     assert not question.locator("div.sd-card-body, div").last.is_visible()
     question.locator("summary").focus()
     page.keyboard.press("Enter")
-    assert question.evaluate("d => d.open") and "Nobody can say yet." in question.inner_text()
+    assert question.evaluate("d => d.open")
+    assert "Nobody can say yet." in question.inner_text()
     page.keyboard.press("Enter")
     assert not question.evaluate("d => d.open")
 
@@ -175,12 +179,13 @@ def solved():
     """What stands between the marks of every solution, as one line each."""
     for lab in LABS:
         for cell in cells("solutions", lab):
-            for block in re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.S):
+            for block in re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.DOTALL):
                 yield lab.name, plain(block).strip()
 
 
 def test_the_public_site_holds_no_solution(site):
-    assert not (site / "solutions").exists() and not list(site.rglob("*solution*"))
+    assert not (site / "solutions").exists()
+    assert not list(site.rglob("*solution*"))
     blocks = list(solved())
     assert len(blocks) >= len(EXERCISES)
     for path in site.rglob("*"):

@@ -74,17 +74,21 @@ def test_the_global_generators_are_left_alone():
 
 def test_sequential_digits_are_the_digits_one_pixel_at_a_time(data):
     read = sequential_digits()
-    assert read.x_train.shape == (1347, 64, 1) and read.x_test.shape == (450, 64, 1)
-    assert torch.equal(read.x_test.squeeze(2), data.x_test) and torch.equal(read.y_train, data.y_train)
+    assert read.x_train.shape == (1347, 64, 1)
+    assert read.x_test.shape == (450, 64, 1)
+    assert torch.equal(read.x_test.squeeze(2), data.x_test)
+    assert torch.equal(read.y_train, data.y_train)
 
 
 @pytest.mark.parametrize("length", [2, 3, 50])
 def test_the_adding_problem_marks_one_number_in_each_half(length):
     held = adding_problem(length, examples=2000, seed=3)
-    assert held.x_train.shape == (2000, length, 2) and held.x_test.shape == (500, length, 2)
+    assert held.x_train.shape == (2000, length, 2)
+    assert held.x_test.shape == (500, length, 2)
     numbers, marks = held.x_train.unbind(2)
     assert ((marks == 0) | (marks == 1)).all()
-    assert (marks[:, : length // 2].sum(1) == 1).all() and (marks[:, length // 2 :].sum(1) == 1).all()
+    assert (marks[:, : length // 2].sum(1) == 1).all()
+    assert (marks[:, length // 2 :].sum(1) == 1).all()
     assert (marks.sum(0) > 0).all(), "every place must be marked sometimes"
     assert torch.allclose((numbers * marks).sum(1), held.y_train)
     # two uniform numbers: the variance of the sum is 2 / 12, whatever the places
@@ -93,6 +97,7 @@ def test_the_adding_problem_marks_one_number_in_each_half(length):
 
 def test_a_seed_decides_the_adding_problem():
     first, again, other = (adding_problem(8, 64, seed) for seed in (0, 0, 1))
-    assert torch.equal(first.x_train, again.x_train) and torch.equal(first.y_test, again.y_test)
+    assert torch.equal(first.x_train, again.x_train)
+    assert torch.equal(first.y_test, again.y_test)
     assert not torch.equal(first.x_train, other.x_train)
     assert not torch.equal(first.x_train[:16], first.x_test), "training and test examples must differ"

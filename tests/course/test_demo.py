@@ -14,15 +14,15 @@ from gradclinic.diagnosis import GUIDE, KINDS, Diagnosis, Remedy
 def test_the_demo_names_the_fault_applies_the_remedy_and_ends_healthy():
     ended = subprocess.run([sys.executable, "-m", "gradclinic", "demo"], capture_output=True, text=True, check=True)
     told = ended.stdout
-    found = re.findall(r"^Diagnosis after \d+ steps: (.*)$", told, re.M)
+    found = re.findall(r"^Diagnosis after \d+ steps: (.*)$", told, re.MULTILINE)
     assert found == ["vanishing", "learning rate too low", "healthy"]
-    trainings = re.findall(r"^--- Training (\d): (.*)$", told, re.M)
+    trainings = re.findall(r"^--- Training (\d): (.*)$", told, re.MULTILINE)
     assert trainings == [
         ("1", "activation sigmoid, init xavier, learning rate 1e-05"),
         ("2", "activation relu, init he, learning rate 1e-05"),
         ("3", "activation relu, init he, learning rate 0.001"),
     ]
-    advice = re.findall(r"^  1\. (.*) \(book", told, re.M)
+    advice = re.findall(r"^  1\. (.*) \(book", told, re.MULTILINE)
     assert advice == [
         "Replace the sigmoid by ReLU, with He's starting weights.",
         "Multiply the learning rate by about 100.",
@@ -31,7 +31,7 @@ def test_the_demo_names_the_fault_applies_the_remedy_and_ends_healthy():
     seen = re.sub(r"after \d+ steps", "after 260 steps", told).splitlines()
     assert [line for line in shown.splitlines() if line not in seen] == [], "README shows what is printed"
     assert shown.count("Diagnosis after") == 3
-    reads = [int(share) for share in re.findall(r"^It reads (\d+)%", told, re.M)]
+    reads = [int(share) for share in re.findall(r"^It reads (\d+)%", told, re.MULTILINE)]
     assert reads[0] < 15 and reads[-1] > 75, f"a tenth is guessing; it reads {reads}"
 
 
@@ -41,7 +41,7 @@ def test_what_is_changed_comes_from_the_diagnosis(monkeypatch, capsys):
     monkeypatch.setattr(command, "EPOCHS", 1)
     monkeypatch.setattr(command, "diagnose", lambda record: Diagnosis("undecided", (), ("x",), next(verdicts), 22))
     command.demo()
-    trainings = re.findall(r"^--- Training \d: (.*)$", capsys.readouterr().out, re.M)
+    trainings = re.findall(r"^--- Training \d: (.*)$", capsys.readouterr().out, re.MULTILINE)
     assert trainings == [
         "activation sigmoid, init xavier, learning rate 1e-05",
         "activation sigmoid, init xavier, norm batch, learning rate 1e-05",
@@ -54,7 +54,8 @@ def test_anything_else_is_answered_with_how_to_call_it(arguments, capsys):
     with pytest.raises(SystemExit) as left:
         command.main(arguments)
     said = capsys.readouterr().err
-    assert left.value.code == 2 and said.startswith("usage: python -m gradclinic")
+    assert left.value.code == 2
+    assert said.startswith("usage: python -m gradclinic")
     assert "command" in said or "unrecognized arguments: --fast" in said
 
 

@@ -46,17 +46,21 @@ def test_ids_points_claims_and_levels_are_in_order():
         assert 3 <= len(lab.exercises) <= 4
     for exercise in EXERCISES:
         assert exercise.points > 0
-        assert set(exercise.claims) <= set(audit.claims()) and exercise.claims
+        assert set(exercise.claims) <= set(audit.claims())
+        assert exercise.claims
         assert exercise.level in ("warm-up", "core", "stretch")
         assert len(exercise.mistakes) >= 3
         hints = [mistake.hint for mistake in exercise.mistakes]
-        assert len(set(hints)) == len(hints) and all(hints)
+        assert len(set(hints)) == len(hints)
+        assert all(hints)
     for lab in LABS:
         for number, essay in enumerate(lab.essays, len(lab.exercises) + 1):
             assert essay.id.split("-")[0] == f"{lab.name.split('-')[0].lstrip('0')}.{number}"
-            assert set(essay.claims) <= set(audit.claims()) and essay.claims
+            assert set(essay.claims) <= set(audit.claims())
+            assert essay.claims
             assert essay.level in ("warm-up", "core", "stretch")
-            assert len(essay.rubric) >= 3 and essay.points == sum(c.points for c in essay.rubric)
+            assert len(essay.rubric) >= 3
+            assert essay.points == sum(c.points for c in essay.rubric)
             assert all(c.name and c.full and c.half and c.points > 0 for c in essay.rubric)
 
 
@@ -83,7 +87,8 @@ def test_other_wrong_answers_get_a_message_that_says_what_is_wrong(exercise):
     }
     for words, function in tries.items():
         verdict = exercise.attempt(function)
-        assert verdict.status == "wrong" and verdict.mistake is None
+        assert verdict.status == "wrong"
+        assert verdict.mistake is None
         assert words in verdict.message
     expected = exercise.answers(exercise.reference, 0)
     spoiled = [[torch.as_tensor(part) * float("nan") for part in _parts(answer)] for answer in expected]
@@ -228,7 +233,8 @@ def test_at_the_critical_scale_the_factor_crosses_1(seed):
     for factor, low, high in third.CRITICAL_SCALE.cases(seed):
         scale = third.CRITICAL_SCALE.reference(factor, low, high)
         assert factor(0.999 * scale) < 1 < factor(1.001 * scale)
-        assert factor(low) < 1 and not factor(high) <= 1
+        assert factor(low) < 1
+        assert not factor(high) <= 1
         # 6 narrow layers scatter around the factor of wide ones
         name, narrowness = factor.keywords["activation"], factor.keywords.get("narrowness", 1.0)
         assert narrowness * scale == pytest.approx(theory.critical_weight_std(name), rel=0.3)
@@ -286,7 +292,8 @@ def test_the_monitor_agrees_with_numpy_and_has_every_trap_to_avoid(seed):
         entries = [p.grad.numpy().ravel().astype(np.float64) for p in model.parameters() if p.grad is not None]
         assert norm == pytest.approx(np.linalg.norm(np.concatenate([*entries, [0.0]])), rel=1e-9, nan_ok=True)
         finite = [all(p.grad is None or p.grad.isfinite().all() for p in layer.parameters()) for layer in model]
-        assert finite[number:] == [True] * (len(model) - number) and (number == 0 or not finite[number - 1])
+        assert finite[number:] == [True] * (len(model) - number)
+        assert number == 0 or not finite[number - 1]
     gradients = [[p.grad for p in model.parameters() if p.grad is not None] for model in cases]
     single = [torch.nn.utils.get_total_norm(found).item() for found in gradients]
     assert single[1] == float("inf") and single[2] == 0, "torch's own norm is lost in float32"
@@ -438,7 +445,8 @@ def test_a_step_of_an_lstm_by_hand_and_what_its_biases_do_in_torch(seed):
         i, f, g, o = np.split(x @ w_x.T + h @ w_h.T + bias, 4, axis=1)
         kept = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
         state, cell = eighth.LSTM_STEP.reference(*case)
-        assert cell.numpy() == pytest.approx(kept) and state.numpy() == pytest.approx(sigmoid(o) * np.tanh(kept))
+        assert cell.numpy() == pytest.approx(kept)
+        assert state.numpy() == pytest.approx(sigmoid(o) * np.tanh(kept))
     for b_x, b_h, bias in eighth.FORGET_BIAS.cases(seed):
         units = len(b_x) // 4
         layer = torch.nn.LSTMCell(2, units, dtype=torch.float64)
@@ -513,7 +521,9 @@ def test_the_first_symptom_is_the_fault_that_was_put_in(seed):
         assert what == kind
         assert (dead[: step - 1] < 0.9).all() and (update[: step - 1] <= 0.2).all(), "nothing before that step"
         if kind == 1:
-            assert step == 1 and dead[0, layer - 1] == 1 and (dead[0, : layer - 1] < 0.9).all()
+            assert step == 1
+            assert dead[0, layer - 1] == 1
+            assert (dead[0, : layer - 1] < 0.9).all()
         else:  # nothing but the learning rate has changed, and the step before was an ordinary one
             assert update[step - 1, layer - 1] > 0.2 > 0.02 > update[step - 2].max()
     _, layer, _ = tenth.FIRST_SYMPTOM.reference(*own)

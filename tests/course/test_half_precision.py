@@ -33,8 +33,10 @@ def test_by_hand_without_rounding_is_what_autograd_gives(monkeypatch):
 
 def test_the_size_in_float32_is_too_low_where_the_gradient_was_lost_on_the_way():
     measured, own = half_precision.lost("float16"), half_precision.predicted_by_size()
-    assert (measured[:, :2] >= own[:, :2]).all() and measured[:, 1].mean() > own[:, 1].mean() + 0.2
-    assert (measured[:, 0] > 0.99).all() and measured[:, 4].mean() < 0.01
+    assert (measured[:, :2] >= own[:, :2]).all()
+    assert measured[:, 1].mean() > own[:, 1].mean() + 0.2
+    assert (measured[:, 0] > 0.99).all()
+    assert measured[:, 4].mean() < 0.01
     assert np.abs(half_precision.lost("float16", 8) - half_precision.predicted_by_size(8)).max() < 0.02
 
 
@@ -42,7 +44,8 @@ def test_bfloat16_loses_none_in_the_hidden_layers_and_some_of_the_readout_at_any
     for exponent in (0, 20):
         lost = half_precision.lost("bfloat16", exponent)
         assert (lost[:, :-1] == 0).all()
-        assert 0 < lost[:, -1].max() < 0.2 and (lost[:, -1] > 0).sum() < 5
+        assert 0 < lost[:, -1].max() < 0.2
+        assert (lost[:, -1] > 0).sum() < 5
 
 
 def test_between_the_ends_of_the_window_next_to_nothing_is_lost():
@@ -62,7 +65,8 @@ def test_without_a_scaler_training_stays_at_guessing_and_with_it_it_does_not(see
         for dtype, start in (("float16", None), ("float16", 16), ("float32", None))
     )
     assert lone.accuracy.max() < 0.13 < 0.15 < min(full.accuracy[-1], scaled.accuracy[-1])
-    assert lone.skipped == full.skipped == 0 and scaled.skipped < 10
+    assert lone.skipped == full.skipped == 0
+    assert scaled.skipped < 10
 
 
 @pytest.mark.parametrize("seed", range(20))

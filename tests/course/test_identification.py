@@ -62,7 +62,7 @@ def test_rising_counts_only_what_can_be_seen():
     assert audit.identification.rising(descent([2.0, 2.0005, 2.0], chance=0.1)) == 1 / 2
 
 
-@pytest.mark.parametrize("activation, scale", audit.identification.S30_CASES)
+@pytest.mark.parametrize(("activation", "scale"), audit.identification.S30_CASES)
 def test_overflow_is_where_a_plain_loop_in_double_precision_leaves_float32(activation, scale):
     found = audit.identification.overflowed(activation, scale, 0)
     model = MLP(found.layer + 2, 256, activation, scale, seed=0).double()

@@ -185,7 +185,8 @@ def test_numbers_are_trained_in_the_mean_square():
     history = fit(model, held, optimizer, 15, progress=False, recorder=recorder)
     with torch.no_grad():
         last = (model(held.x_test) - held.y_test).square().mean().item()
-    assert last < first / 3 and history.test_loss[-1] == pytest.approx(last)
+    assert last < first / 3
+    assert history.test_loss[-1] == pytest.approx(last)
     assert history.train_accuracy == history.test_accuracy == [], "numbers are never simply right or wrong"
     assert recorder.record.chance_loss == pytest.approx(np.var(held.y_train.numpy()), rel=1e-5)
 

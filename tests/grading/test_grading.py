@@ -162,7 +162,8 @@ def test_from_release_to_feedback_by_the_three_commands_with_a_mark_by_hand_betw
     root = course(tmp_path, LAB)
     assert (root / "release" / f"{LAB}.zip").exists()
     early = tool("feedback", root)
-    assert early.returncode == 1 and early.stderr == f"{LAB} was not graded yet; run: make grade LAB={LAB}\n"
+    assert early.returncode == 1
+    assert early.stderr == f"{LAB} was not graded yet; run: make grade LAB={LAB}\n"
     kinds = {kind: s for kind, s in submissions.handful(LAB).items() if kind in ("right", "half", "crashes")}
     learners = submissions.hand_in(kinds, LAB, root / "submitted")
     done = tool("grade", root)
@@ -175,7 +176,8 @@ def test_from_release_to_feedback_by_the_three_commands_with_a_mark_by_hand_betw
         book.db.commit()
     assert tool("feedback", root).returncode == 0
     page = (root / "feedback" / learners["half"] / LAB / f"{LAB}.html").read_text()
-    assert "Not attempted yet." in page and "Score: 4.0 / 8.0" in page.replace("\n", " ")
+    assert "Not attempted yet." in page
+    assert "Score: 4.0 / 8.0" in page.replace("\n", " ")
     for name, column, student in (("grades", LAB, "student"), ("moodle", LAB, "ID number")):
         after = {row[student]: float(row[column]) for row in rows(root / "grades" / LAB / f"{name}.csv")}
         assert after == {learners["right"]: 8, learners["half"]: 4, learners["crashes"]: 6.5}
@@ -200,7 +202,8 @@ def test_a_mark_that_a_person_gave_stays(tmp_path):
         book.find_grade("check-fused_step", LAB, LAB, learner).manual_score = 0.5
         book.db.commit()
     (row,) = grade.grade(LAB, root, workers=1)
-    assert row["fused_step"] == 0.5 and row["to look at"] == "fused_step"
+    assert row["fused_step"] == 0.5
+    assert row["to look at"] == "fused_step"
 
 
 def test_what_is_written_in_words_waits_for_a_person_and_a_blank_does_not(tmp_path):
@@ -210,11 +213,13 @@ def test_what_is_written_in_words_waits_for_a_person_and_a_blank_does_not(tmp_pa
     kinds = {"written": submissions.of(lab, written), "blank": submissions.of(lab, submissions.given_out(lab))}
     learners = submissions.hand_in(kinds, lab, root / "submitted")
     table = {row["student"]: row for row in grade.grade(lab, root, workers=2)}
-    assert table[learners["written"]]["to look at"] == "reasoning" and table[learners["blank"]]["to look at"] == ""
+    assert table[learners["written"]]["to look at"] == "reasoning"
+    assert table[learners["blank"]]["to look at"] == ""
     assert {row["of"] for row in table.values()} == {24}
     shown = nbformat.read(root / "autograded" / learners["written"] / lab / f"{lab}.ipynb", as_version=4)
     source = submissions.cell(shown, "reasoning").source
-    assert source.startswith("Every second unit was silent.") and "<script" not in source
+    assert source.startswith("Every second unit was silent.")
+    assert "<script" not in source
 
 
 def test_a_lab_that_was_not_released_and_a_class_that_handed_in_nothing(tmp_path):
@@ -231,4 +236,5 @@ def test_without_a_jail_nothing_is_marked_and_nothing_written(tmp_path, monkeypa
     monkeypatch.setattr(grade.shutil, "which", lambda name: None)
     with pytest.raises(grade.NoJail, match="bubblewrap"):
         grade.grade(LAB, root, workers=1)
-    assert not (root / "grades").exists() and not (root / "autograded").exists()
+    assert not (root / "grades").exists()
+    assert not (root / "autograded").exists()

@@ -61,7 +61,8 @@ def test_answers_come_back_as_plain_numbers():
 def test_whatever_comes_back_becomes_a_mark(reply, status, words):
     exercise = grade.find_lab("01-gradient-descent").exercises[0]
     mark = grade.judged(exercise, 7, reply)
-    assert (mark.points, mark.of, mark.status) == (0, exercise.points, status) and words in mark.message
+    assert (mark.points, mark.of, mark.status) == (0, exercise.points, status)
+    assert words in mark.message
 
 
 def test_right_numbers_get_the_points_and_a_usual_mistake_its_name():

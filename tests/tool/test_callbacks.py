@@ -181,7 +181,8 @@ def test_an_exception_under_lightning_takes_the_hooks_off_and_keeps_the_record(c
     with pytest.raises(RuntimeError, match="the power went out"):
         lightning_fit(model, watch)
     assert hooks(model) == 0, "hooks are left after an exception"
-    assert watch.record.step.tolist() == [1, 2, 3, 4] and np.isfinite(watch.record.loss).all()
+    assert watch.record.step.tolist() == [1, 2, 3, 4]
+    assert np.isfinite(watch.record.loss).all()
     assert capsys.readouterr().out.count("Diagnosis after 4 steps: undecided") == 1
     assert left == [RuntimeError], "a recorder that knows of no exception waits for the other processes"
 
@@ -190,25 +191,30 @@ def test_lightning_prints_one_diagnosis_of_a_broken_network_while_it_still_train
     watch = lightning_callback(tmp_path / "run", check_every=30, chance_loss=math.log(10), every=1)
     trainer = lightning_fit(Classifier(20, "sigmoid"), watch, steps=126)
     told = capsys.readouterr().out
-    assert trainer.global_step == 126 and watch.diagnosis.kind == "vanishing"
+    assert trainer.global_step == 126
+    assert watch.diagnosis.kind == "vanishing"
     assert told.count("Diagnosis after") == 1
     assert "Diagnosis after 60 steps: vanishing" in told, "the second look that finds it, and not the end"
     reader = EventAccumulator(str(tmp_path / "run")).Reload()
-    assert "gradient_norm/net.layer1" in reader.Tags()["scalars"] and "loss" in reader.Tags()["scalars"]
+    assert "gradient_norm/net.layer1" in reader.Tags()["scalars"]
+    assert "loss" in reader.Tags()["scalars"]
 
 
 def test_lightning_prints_one_diagnosis_of_a_healthy_network_at_the_end(capsys):
     watch = lightning_callback(check_every=30, chance_loss=math.log(10))
     lightning_fit(Classifier(lr=0.05), watch, steps=126)
     told = capsys.readouterr().out
-    assert told.count("Diagnosis after") == 1 and "healthy" in told and watch.diagnosis.healthy
+    assert told.count("Diagnosis after") == 1
+    assert "healthy" in told
+    assert watch.diagnosis.healthy
 
 
 def test_what_is_not_finite_is_told_at_the_first_look(capsys):
     watch = lightning_callback(check_every=10, chance_loss=math.log(10), every=1)
     lightning_fit(Classifier(activation="relu", lr=1e30), watch, steps=40)
     told = capsys.readouterr().out
-    assert told.count("Diagnosis after") == 1 and "Diagnosis after 10 steps" in told
+    assert told.count("Diagnosis after") == 1
+    assert "Diagnosis after 10 steps" in told
 
 
 def test_a_second_training_has_a_record_that_continues_the_first():
@@ -216,7 +222,8 @@ def test_a_second_training_has_a_record_that_continues_the_first():
     lightning_fit(model, watch, steps=3)
     first = watch.record
     lightning_fit(model, watch, steps=2)
-    assert watch.record.step.tolist() == [1, 2] and first.step.tolist() == [1, 2, 3]
+    assert watch.record.step.tolist() == [1, 2]
+    assert first.step.tolist() == [1, 2, 3]
     assert first.then(watch.record).step.tolist() == [1, 2, 3, 4, 5]
 
 
@@ -241,7 +248,8 @@ def test_a_full_disk_at_the_end_is_a_warning_and_no_end_of_the_training(tmp_path
     watch.recorder.capture()
     with pytest.warns(UserWarning, match="not written for TensorBoard.*No space left"):
         watch._end()
-    assert len(watch.record.step) == 1 and hooks(model) == 0
+    assert len(watch.record.step) == 1
+    assert hooks(model) == 0
 
 
 # --- Hugging Face ------------------------------------------------------------------------------------------------
@@ -337,7 +345,8 @@ def test_hugging_face_gives_the_record_of_a_plain_loop(make, data, parts, clip, 
     trainer = hf_trainer(model, data(), tmp_path, watch, max_grad_norm=clip, gradient_accumulation_steps=parts)
     trainer.train()
     spy.remove()
-    assert len(seen) == 6 * parts and hooks(model) == 0
+    assert len(seen) == 6 * parts
+    assert hooks(model) == 0
     same(watch.record, replay(make(), seen, parts, clip, every=1))
 
 
@@ -364,7 +373,8 @@ def test_a_loss_computed_outside_the_model_can_be_told(tmp_path):
 
     names = {"label_names": ["labels"], "remove_unused_columns": False}
     hf_trainer(Scores(), images(), tmp_path, watch, held=(None, outside), **names).train()
-    assert np.isfinite(watch.record.loss).all() and len(watch.record.loss) == 6
+    assert np.isfinite(watch.record.loss).all()
+    assert len(watch.record.loss) == 6
 
 
 def test_an_exception_under_hugging_face_takes_the_hooks_off_and_keeps_the_record(tmp_path, capsys, monkeypatch):
@@ -373,7 +383,8 @@ def test_an_exception_under_hugging_face_takes_the_hooks_off_and_keeps_the_recor
     with pytest.raises(RuntimeError, match="the power went out"), watch:
         hf_trainer(model, images(), tmp_path, watch).train()
     assert hooks(model) == 0, "hooks are left after an exception"
-    assert watch.record.step.tolist() == [1, 2, 3, 4] and np.isfinite(watch.record.loss).all()
+    assert watch.record.step.tolist() == [1, 2, 3, 4]
+    assert np.isfinite(watch.record.loss).all()
     assert capsys.readouterr().out.count("Diagnosis after 4 steps: undecided") == 1
     assert left == [RuntimeError], "a recorder that knows of no exception waits for the other processes"
 
@@ -382,8 +393,10 @@ def test_hugging_face_prints_one_diagnosis_of_a_broken_network_while_it_still_tr
     with transformers_callback(tmp_path / "run", check_every=30, chance_loss=math.log(10), every=1) as watch:
         hf_trainer(Plain(20, "sigmoid"), images(), tmp_path, watch, steps=100).train()
     told = capsys.readouterr().out
-    assert told.count("Diagnosis after") == 1 and "Diagnosis after 60 steps: vanishing" in told
-    assert watch.diagnosis.kind == "vanishing" and len(watch.record.step) == 100
+    assert told.count("Diagnosis after") == 1
+    assert "Diagnosis after 60 steps: vanishing" in told
+    assert watch.diagnosis.kind == "vanishing"
+    assert len(watch.record.step) == 100
     assert "loss" in EventAccumulator(str(tmp_path / "run")).Reload().Tags()["scalars"]
 
 
@@ -391,4 +404,5 @@ def test_hugging_face_prints_one_diagnosis_of_a_healthy_network_at_the_end(tmp_p
     watch = transformers_callback(check_every=30, chance_loss=math.log(10))
     hf_trainer(Plain(), images(), tmp_path, watch, steps=150, lr=0.3).train()
     told = capsys.readouterr().out
-    assert told.count("Diagnosis after") == 1 and "healthy" in told
+    assert told.count("Diagnosis after") == 1
+    assert "healthy" in told

@@ -87,7 +87,8 @@ def test_the_usual_schedule_gets_the_verdict_that_every_step_gets(bench, name, m
     every = bench.bank.train(case.spec, 12).record
     monkeypatch.setattr(bench.bank, "Recorder", lambda model, every, **options: Recorder(model, **options))
     usual = bench.bank.train(case.spec, 12).record
-    assert len(usual.step) < len(every.step) and usual.step[-1] > 2 * len(usual.step) > 60
+    assert len(usual.step) < len(every.step)
+    assert usual.step[-1] > 2 * len(usual.step) > 60
     expected, found = diagnose(every), diagnose(usual)
     assert found.kind == expected.kind == case.kind, f"{expected}\n\n{found}"
     assert found.layers == expected.layers
@@ -109,12 +110,14 @@ def test_the_kept_table_is_of_this_bank_and_reaches_what_was_asked(bench):
     for part in ("tune", "held"):
         names = {case.name for case in bench.CASES if case.part == part}
         figures = kept[part]
-        assert figures["configurations"] <= len(names) and figures["runs"] > 4 * figures["configurations"]
+        assert figures["configurations"] <= len(names)
+        assert figures["runs"] > 4 * figures["configurations"]
         assert {line.split(" (seed")[0] for line in figures["left out"] + figures["missed"]} <= names
         rules = figures["rules"]
         assert set(rules) == set(bench.RULES)
         ours = {name: value["value"] for name, value in rules["gradclinic.diagnose"].items()}
-        assert ours["detection"] >= 0.98 and ours["macro-F1"] >= 0.95
+        assert ours["detection"] >= 0.98
+        assert ours["macro-F1"] >= 0.95
         # asked for was 0.02; in the part held apart two runs of one configuration put it at 0.024, and the page says so
         assert ours["false alarms"] <= {"tune": 0.02, "held": 0.025}[part]
         others = [values["macro-F1"]["value"] for name, values in rules.items() if name != "gradclinic.diagnose"]
@@ -199,12 +202,16 @@ def shortened(record, rows):
 
 
 def test_three_runs_get_three_verdicts(healthy, vanishing, exploding):
-    assert diagnose(healthy).kind == "healthy" and diagnose(healthy).healthy
+    assert diagnose(healthy).kind == "healthy"
+    assert diagnose(healthy).healthy
     assert diagnose(healthy).remedies == ()
     verdict = diagnose(vanishing)
-    assert verdict.kind == "vanishing" and verdict.layers[0] == "layer1" and not verdict.healthy
+    assert verdict.kind == "vanishing"
+    assert verdict.layers[0] == "layer1"
+    assert not verdict.healthy
     verdict = diagnose(exploding)
-    assert verdict.kind == "exploding" and verdict.layers[0] == "layer1"
+    assert verdict.kind == "exploding"
+    assert verdict.layers[0] == "layer1"
 
 
 @pytest.mark.parametrize("units", [1e-12, 1e-3, 1e9])
@@ -222,16 +229,20 @@ def test_the_unit_of_the_loss_does_not_matter(healthy, vanishing, exploding, uni
 
 def test_a_record_that_is_too_short_is_not_judged(vanishing):
     verdict = diagnose(shortened(vanishing, ENOUGH_STEPS - 7))
-    assert verdict.kind == "undecided" and verdict.remedies == ()
-    assert "too short" in str(verdict) and "7 more recorded steps" in str(verdict)
+    assert verdict.kind == "undecided"
+    assert verdict.remedies == ()
+    assert "too short" in str(verdict)
+    assert "7 more recorded steps" in str(verdict)
     assert diagnose(shortened(vanishing, ENOUGH_STEPS)).kind == "vanishing"
     empty = diagnose(shortened(vanishing, 0))
-    assert empty.kind == "undecided" and "Nothing was recorded" in str(empty)
+    assert empty.kind == "undecided"
+    assert "Nothing was recorded" in str(empty)
 
 
 def test_without_a_loss_there_is_no_verdict():
     verdict = diagnose(watched(told=False))
-    assert verdict.kind == "undecided" and "log_loss" in str(verdict)
+    assert verdict.kind == "undecided"
+    assert "log_loss" in str(verdict)
 
 
 def test_without_a_known_chance_the_fall_of_the_loss_decides(healthy, vanishing):
@@ -247,7 +258,8 @@ def test_labels_without_meaning_are_no_fault_of_the_gradient():
     optimizer = torch.optim.SGD(model.parameters(), 0.02)
     fit(model, held._replace(y_train=shuffled), optimizer, 3, progress=False, recorder=recorder)
     verdict = diagnose(recorder.record)
-    assert verdict.kind == "undecided" and "labels" in str(verdict)
+    assert verdict.kind == "undecided"
+    assert "labels" in str(verdict)
 
 
 def test_the_first_layer_that_is_not_finite_is_named():
@@ -268,7 +280,8 @@ def test_a_run_that_breaks_later_is_blamed_on_its_first_symptom():
     recorder = Recorder(model, every=1)
     fit(model, digits(), torch.optim.SGD(model.parameters(), 50.0), 2, progress=False, recorder=recorder)
     record = recorder.record
-    assert record.first_nonfinite is not None and record.first_nonfinite[0] > 1
+    assert record.first_nonfinite is not None
+    assert record.first_nonfinite[0] > 1
     verdict = diagnose(record)
     assert verdict.kind == "learning rate too high"
     assert verdict.remedies[0].factor < 0.1
@@ -278,14 +291,18 @@ def test_a_run_that_breaks_later_is_blamed_on_its_first_symptom():
 def test_the_note_says_what_where_why_and_what_to_do(vanishing):
     note = str(diagnose(vanishing))
     assert note.splitlines()[0] == f"Diagnosis after {vanishing.step[-1]} steps: vanishing"
-    assert "layer1 to layer" in note and "Evidence:" in note and "1. Replace the sigmoid by ReLU" in note
+    assert "layer1 to layer" in note
+    assert "Evidence:" in note
+    assert "1. Replace the sigmoid by ReLU" in note
 
 
 def test_the_verdict_is_data_too(vanishing):
     verdict = diagnose(vanishing)
     again = json.loads(json.dumps(asdict(verdict)))
-    assert again["kind"] == "vanishing" and again["remedies"][0]["name"] == "activation"
-    assert isinstance(verdict, Diagnosis) and verdict.kind in KINDS
+    assert again["kind"] == "vanishing"
+    assert again["remedies"][0]["name"] == "activation"
+    assert isinstance(verdict, Diagnosis)
+    assert verdict.kind in KINDS
 
 
 def test_every_remedy_points_to_a_page_that_is_there(bench, healthy):
@@ -306,9 +323,12 @@ def test_the_guide_agrees_with_the_league():
     watch = Recorder(model, every=1)
     fit(model, digits(), torch.optim.Adam(model.parameters(), lr=1e-3), 2, recorder=watch, progress=False)
     first, *_ = diagnose(watch.record).remedies
-    assert first == GUIDE["vanishing, with sigmoid units"][0] and "ReLU" in first.advice and "He" in first.advice
+    assert first == GUIDE["vanishing, with sigmoid units"][0]
+    assert "ReLU" in first.advice
+    assert "He" in first.advice
     league = {name: np.median([run.accuracy for run in runs]) for name, runs in audit.league.runs().items()}
-    assert league["ReLU, He start"] > 0.7 and max(league["ReLU"], league["He start"], league["nothing"]) < 0.2
+    assert league["ReLU, He start"] > 0.7
+    assert max(league["ReLU"], league["He start"], league["nothing"]) < 0.2
 
 
 def test_a_remedy_that_the_league_does_not_know_is_refused_with_the_known_ones():

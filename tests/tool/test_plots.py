@@ -460,7 +460,8 @@ def test_a_walk_is_drawn_where_it_went_and_called_what_it_did(factor, words):
     figure = plots.descent_path(path, (1.0, 0.1))
     walked = max(figure.axes[0].get_lines(), key=lambda artist: len(artist.get_xdata()))
     np.testing.assert_array_equal(walked.get_xydata(), path.numpy())
-    assert words in figure.axes[0].get_title(loc="left") and words in figure.get_label()
+    assert words in figure.axes[0].get_title(loc="left")
+    assert words in figure.get_label()
 
 
 @pytest.mark.parametrize("product", [0.3, 1.0, 1.7, 2.0, 2.1])
@@ -492,7 +493,8 @@ def test_an_activation_is_drawn_with_its_slope(name, function):
 
 def test_a_callable_keeps_its_name():
     figure = plots.activation_and_slope(torch.sin, "sine")
-    assert "sine" in figure.get_label() and len(line(figure, "sine(z)")[0]) > 100
+    assert "sine" in figure.get_label()
+    assert len(line(figure, "sine(z)")[0]) > 100
     assert "sin" in plots.activation_and_slope(torch.sin).get_label()
 
 
@@ -540,7 +542,8 @@ def test_a_profile_says_and_colours_what_layer_one_gets(first, kind, words):
     figure = plots.gradient_profile([[first, 1.0]], [1.0, 1.0])
     assert words in figure.axes[0].get_title(loc="left")
     (points,) = [artist for artist in figure.axes[0].get_lines() if artist.get_label().startswith("measured")]
-    assert to_hex(points.get_color()) == PALETTE[kind] and points.get_marker() == plots.MARKER[kind]
+    assert to_hex(points.get_color()) == PALETTE[kind]
+    assert points.get_marker() == plots.MARKER[kind]
 
 
 def test_a_seed_with_nothing_to_show_is_left_out_of_the_mean():
@@ -589,7 +592,8 @@ def test_update_ratios_show_the_layers_that_were_asked_for():
     some = record(np.ones((2, 9)), update=np.outer([1, 1], np.arange(1, 10)))
     asked = plots.update_ratios(some, layers=[9, 2])
     assert [artist.get_label() for artist in asked.axes[0].get_lines()][:2] == ["layer9", "layer2"]
-    assert line(asked, "layer9")[1].tolist() == [9, 9] and line(asked, "layer2")[1].tolist() == [2, 2]
+    assert line(asked, "layer9")[1].tolist() == [9, 9]
+    assert line(asked, "layer2")[1].tolist() == [2, 2]
     unasked = plots.update_ratios(some)
     assert [artist.get_label() for artist in unasked.axes[0].get_lines()][:3] == ["layer1", "layer5", "layer9"]
 
@@ -666,7 +670,8 @@ def test_a_measured_factor_is_drawn_in_its_regime_with_the_range_of_its_networks
         (1.414, "healthy", 1.0),
         (2.0, "exploding", math.sqrt(2)),
     ):
-        assert to_hex(points[scale].get_color()) == PALETTE[kind] and points[scale].get_marker() == plots.MARKER[kind]
+        assert to_hex(points[scale].get_color()) == PALETTE[kind]
+        assert points[scale].get_marker() == plots.MARKER[kind]
         assert float(points[scale].get_ydata()[0]) == pytest.approx(middle, rel=1e-6), "the geometric mean"
     ranges = [c.get_segments()[0] for c in axes.collections]
     assert any(np.allclose(r, [[2.0, 1.3], [2.0, 1.5384615]]) for r in ranges), "a bar spans the networks"
@@ -692,7 +697,8 @@ def test_gradient_size_is_curvature_times_distance():
     np.testing.assert_allclose(curve.get_ydata(), [24 * 0.5**t for t in range(13)])
     assert level(figure, 1.0), "the supposed threshold is a line"
     title = figure.axes[0].get_title(loc="left")
-    assert "0.6" in title and "converges" in title
+    assert "0.6" in title
+    assert "converges" in title
 
 
 def test_the_signal_of_each_step_is_drawn_up_to_its_first_inf():
@@ -749,7 +755,8 @@ def test_norms_are_drawn_for_every_layer_and_the_first_middle_and_last_are_named
 def test_weights_grow_relative_to_the_first_recorded_step():
     weight = np.array([[2.0, 5.0], [4.0, 5.0], [3.0, 0.5]])
     axes = plots.weight_growth(record(np.ones((3, 2)), weight=weight)).axes[0]
-    assert by_label(axes)["layer1"].tolist() == [1, 2, 1.5] and by_label(axes)["layer2"].tolist() == [1, 1, 0.1]
+    assert by_label(axes)["layer1"].tolist() == [1, 2, 1.5]
+    assert by_label(axes)["layer2"].tolist() == [1, 1, 0.1]
     assert "0.1 to 2 times" in axes.get_title(loc="left")
 
 
@@ -769,7 +776,8 @@ def test_units_of_a_network_full_of_nan_are_not_called_healthy():
     flags[3:] = True
     figure = plots.units(dataclasses.replace(good, dead=dead, output_nonfinite=flags))
     assert np.isnan(by_label(figure.axes[0])["relu1"][3:]).all()
-    assert shades(figure.axes[0]) == [(4, 6)] and "first time at step 4" in figure.get_label()
+    assert shades(figure.axes[0]) == [(4, 6)]
+    assert "first time at step 4" in figure.get_label()
 
 
 @pytest.mark.parametrize("name", ["loss_curve", "gradient_norms", "update_ratios", "weight_growth", "units"])
@@ -816,7 +824,8 @@ def test_a_loss_curve_is_the_loss_beside_that_of_guessing(loss, chance, kind, sc
     figure = plots.loss_curve(some)
     curve = figure.axes[0].get_lines()[0]
     np.testing.assert_array_equal(curve.get_ydata(), np.where(lost[:, 0], NAN, loss))
-    assert to_hex(curve.get_color()) == PALETTE[kind] and figure.axes[0].get_yscale() == scale
+    assert to_hex(curve.get_color()) == PALETTE[kind]
+    assert figure.axes[0].get_yscale() == scale
     assert math.isnan(chance) or level(figure, chance), "guessing is a line"
 
 
@@ -827,7 +836,8 @@ def test_what_was_not_recorded_says_how_to_record_it():
         (plots.gradient_histograms(bare), "Recorder(model, histograms=True)"),
         (plots.units(bare), "ReLU"),
     ):
-        assert advice in figure.get_label() and advice in figure.axes[0].texts[0].get_text()
+        assert advice in figure.get_label()
+        assert advice in figure.axes[0].texts[0].get_text()
 
 
 def cells(figure: Figure) -> dict[tuple[int, float], float]:
@@ -884,7 +894,8 @@ def test_the_dashboard_draws_the_same_panels_as_each_figure_alone():
 
 def test_the_dashboard_leaves_histograms_out_that_were_not_recorded():
     figure = plots.dashboard(run(histogram=np.empty((6, 3, 0), dtype=np.int64)))
-    assert len(figure.axes) == 6 and "6 panels" in figure.get_label()
+    assert len(figure.axes) == 6
+    assert "6 panels" in figure.get_label()
 
 
 def test_the_dashboard_shows_the_layers_before_they_were_lost_and_says_where_it_began():
@@ -914,7 +925,8 @@ def test_each_remedy_is_a_row_in_the_colour_of_its_gradient():
 def test_curves_are_averaged_in_the_logarithm_and_keep_their_range():
     figure = plots.through_time(CURVES, [1e-9, 1e-5, 1.0])
     x, y = line(figure, "RNN")
-    assert x.tolist() == [1, 2, 3] and np.allclose(y, [1e-7, 1e-4, 1.0])
+    assert x.tolist() == [1, 2, 3]
+    assert np.allclose(y, [1e-7, 1e-4, 1.0])
     assert np.allclose(line(figure, "predicted")[1], [1e-9, 1e-5, 1.0])
     extent = figure.axes[0].collections[0].get_datalim(figure.axes[0].transData).get_points()[:, 1]
     assert np.allclose(extent, [1e-8, 1.0])
@@ -922,7 +934,8 @@ def test_curves_are_averaged_in_the_logarithm_and_keep_their_range():
 
 def test_a_threshold_marks_just_the_steps_above_it():
     figure = plots.clipping_threshold([1.0, 2.0, 3.0, 10.0], 2.0)
-    assert line(figure, "shortened")[0].tolist() == [3, 4] and line(figure, "left alone")[0].tolist() == [1, 2]
+    assert line(figure, "shortened")[0].tolist() == [3, 4]
+    assert line(figure, "left alone")[0].tolist() == [1, 2]
     assert level(figure, 2.0)
 
 
@@ -936,13 +949,15 @@ def test_a_walk_on_a_surface_is_drawn_where_it_went_while_it_is_in_the_picture()
     path = torch.tensor([[0.1, 0.2], [0.5, 0.5], [1e9, 0.5]], dtype=torch.float64)
     figure = plots.surface_walk([0, 1], [0, 1], np.eye(2), path, "far")
     drawn_path = next(a for a in figure.axes[0].get_lines() if len(a.get_xdata()) == 3).get_xydata()
-    assert np.allclose(drawn_path[:2], path[:2]) and drawn_path[2, 0] > 10
+    assert np.allclose(drawn_path[:2], path[:2])
+    assert drawn_path[2, 0] > 10
     assert "longest step 1e+09" in figure.axes[0].get_title(loc="left")
 
 
 def test_a_signal_and_a_gradient_that_are_kept_stay_on_the_line_of_one():
     figure = plots.there_and_back([[1.0, 1.0, 1.0]], [[1e-4, 1e-2, 1.0]], "net")
-    assert np.allclose(line(figure, "signal, going forward")[1], 1) and level(figure, 1.0)
+    assert np.allclose(line(figure, "signal, going forward")[1], 1)
+    assert level(figure, 1.0)
     assert np.allclose(line(figure, "gradient, going back")[1], [1e-4, 1e-2, 1.0])
 
 
@@ -956,7 +971,8 @@ def test_singular_values_are_shown_relative_to_their_root_mean_square():
 def test_shares_are_drawn_against_their_setting():
     figure = plots.against([1, 10], {"a": [[0.2, 0.4], [0.4, 0.8]]}, "t", ("x", "y"))
     x, y = line(figure, "a")
-    assert x.tolist() == [1, 10] and np.allclose(y, [0.3, 0.6])
+    assert x.tolist() == [1, 10]
+    assert np.allclose(y, [0.3, 0.6])
 
 
 # --- long records ------------------------------------------------------------------------------------------------
@@ -989,7 +1005,9 @@ def test_a_spike_and_a_gap_of_one_step_stay_in_the_picture_of_a_long_record(endl
         drawn_through = lines[f"layer{number}"]
         assert 300 < len(drawn_through) <= 3 * 300 + 2, "enough points for a picture, and not one for each step"
         rows = drawn_through[:, 0].astype(int) - 1
-        assert rows[0] == 0 and rows[-1] == 99_999 and (np.diff(rows) > 0).all()
+        assert rows[0] == 0
+        assert rows[-1] == 99_999
+        assert (np.diff(rows) > 0).all()
         measured = endless.gradient_norm[rows, number - 1]
         np.testing.assert_array_equal(drawn_through[:, 1], measured, err_msg="no value is invented")
 
@@ -1009,7 +1027,10 @@ def test_every_place_of_a_long_line_shows_its_lowest_and_highest_value():
         for gaps in (0.0, 0.5, 0.999, 1.0):
             values = np.where(generator.random(count) < gaps, NAN, generator.lognormal(sigma=3, size=count))
             rows = plots._drawn(values)
-            assert len(rows) <= 902 and rows[0] == 0 and rows[-1] == count - 1 and (np.diff(rows) > 0).all()
+            assert len(rows) <= 902
+            assert rows[0] == 0
+            assert rows[-1] == count - 1
+            assert (np.diff(rows) > 0).all()
             wide = math.ceil(count / 300)
             for start in range(0, count, wide):
                 place, shown = values[start : start + wide], values[rows[(rows >= start) & (rows < start + wide)]]

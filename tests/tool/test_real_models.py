@@ -280,7 +280,8 @@ def test_a_tied_weight_counts_once_for_the_module_that_comes_first():
     record = recorder.record
     embed, readout = record.layers.index("embed"), record.layers.index("readout")
     assert record.gradient_norm[-1, embed] == pytest.approx(norm([model.embed.weight.grad]), rel=1e-6)
-    assert math.isnan(record.gradient_norm[-1, readout]) and math.isnan(record.weight_norm[-1, readout])
+    assert math.isnan(record.gradient_norm[-1, readout])
+    assert math.isnan(record.weight_norm[-1, readout])
     assert record.output_rms[-1, readout] > 0, "its output is still its own"
     assert np.isfinite(record.time_ratio[-1, record.layers.index("block.0")]), "three calls of one block"
 
@@ -465,7 +466,8 @@ def test_a_frozen_backbone_that_thaws_is_followed():
             optimizer.step()
     inside = [recorder.record.layers.index(f"blocks.{i}.0") for i in range(4)]
     assert np.isnan(recorder.record.gradient_norm[:2, inside]).all()
-    assert (recorder.record.update_norm[:2, inside] == 0).all() and (recorder.record.update_norm[2:, inside] > 0).all()
+    assert (recorder.record.update_norm[:2, inside] == 0).all()
+    assert (recorder.record.update_norm[2:, inside] > 0).all()
     assert (recorder.record.weight_norm > 0).all(), "frozen weights have a norm"
 
 
@@ -490,7 +492,9 @@ def test_what_cannot_be_measured_is_noted_and_training_goes_on():
             model.extra(torch.zeros(1))
             model(torch.randn(3, 4)).sum().backward()
             optimizer.step()
-    assert len(recorder.notes) == 1 and "the units of extra" in recorder.notes[0]
+    assert len(recorder.notes) == 1
+    assert "the units of extra" in recorder.notes[0]
     record = recorder.record
-    assert record.step.tolist() == [1, 2] and np.isfinite(record.gradient_norm).all()
+    assert record.step.tolist() == [1, 2]
+    assert np.isfinite(record.gradient_norm).all()
     assert np.isnan(record.dead[:, record.activations.index("extra")]).all()

@@ -250,7 +250,8 @@ def test_a_full_disk_leaves_the_earlier_file(record, tmp_path):
             record.save(path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["run.npz"]
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["run.npz"]
 
 
 def test_an_error_of_any_kind_on_the_way_leaves_the_earlier_file(record, tmp_path, monkeypatch):
@@ -263,7 +264,8 @@ def test_an_error_of_any_kind_on_the_way_leaves_the_earlier_file(record, tmp_pat
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         record.save(path)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["run.npz"]
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["run.npz"]
 
 
 # Only the module of the record, which needs no PyTorch; the process kills itself when the bytes are written, before
@@ -395,13 +397,16 @@ def long(rows: int, layers: int = 100) -> Record:
 def test_a_row_costs_what_the_documentation_says(record):
     page = (Path(__file__).parents[2] / "book" / "reference" / "your-own-model.md").read_text()
     for text in (Record.__doc__, page):
-        assert "33 MB" in text and "660 MB" in text
-    assert "50 L + 16 A + 16 bytes" in Record.__doc__ and "50 bytes for each layer, and 16 for each activation" in page
+        assert "33 MB" in text
+        assert "660 MB" in text
+    assert "50 L + 16 A + 16 bytes" in Record.__doc__
+    assert "50 bytes for each layer, and 16 for each activation" in page
     bare = dataclasses.replace(record, histogram=record.histogram[..., :0])
     row = sum(getattr(bare, name).nbytes for name in ARRAYS) / len(bare.step)
     assert row == 50 * len(bare.layers) + 16 * len(bare.activations) + 16
     hundred = sum(getattr(long(1), name).nbytes for name in ARRAYS)
-    assert round(hundred * 100_000 / 20 / 1e6) == 33 and round(hundred * 100_000 / 1e7) == 66
+    assert round(hundred * 100_000 / 20 / 1e6) == 33
+    assert round(hundred * 100_000 / 1e7) == 66
     usual, rows = Recorder(nn.Linear(1, 1)), 0
     for usual._step in range(100_000):
         rows += usual._due()

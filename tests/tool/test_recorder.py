@@ -377,7 +377,8 @@ def test_without_updates_only_gradients_are_read():
         train(model, OPTIMIZERS["adam"](model.parameters()), 3)
         assert recorder._copies == {}, "nothing is copied"
     assert np.isfinite(recorder.record.gradient_norm).all()
-    assert np.isnan(recorder.record.weight_norm).all() and np.isnan(recorder.record.update_norm).all()
+    assert np.isnan(recorder.record.weight_norm).all()
+    assert np.isnan(recorder.record.update_norm).all()
 
 
 def test_capturing_obeys_every_too():
@@ -512,7 +513,8 @@ def test_sizes_are_counted_without_their_sign_and_zeros_apart():
     sizes = recorder.record.size_histogram[0, 0]
     positive = HISTOGRAM_EDGES[HISTOGRAM_EDGES > 0]
     entries = model.weight.grad.abs().double().flatten().numpy()
-    assert sizes[0] == 1 and np.array_equal(sizes[1:], np.histogram(entries[entries > 0], positive)[0])
+    assert sizes[0] == 1
+    assert np.array_equal(sizes[1:], np.histogram(entries[entries > 0], positive)[0])
 
 
 def test_a_step_is_faulty_if_an_output_or_a_gradient_is_not_finite():
@@ -682,7 +684,8 @@ def test_shared_and_unused_layers_are_recorded_once_or_not_at_all():
     model = Odd()
     record = probe(model, torch.randn(5, 6), torch.randint(0, 6, (5,)))
     assert record.layers == ("one", "unused", "same")
-    assert np.isfinite(record.gradient_norm[0, [0, 2]]).all() and np.isnan(record.gradient_norm[0, 1])
+    assert np.isfinite(record.gradient_norm[0, [0, 2]]).all()
+    assert np.isnan(record.gradient_norm[0, 1])
     assert not record.nonfinite.any(), "a layer without a gradient is not one with a NaN"
     with Recorder(model) as recorder:
         optimizer = torch.optim.SGD(model.parameters(), 0.1)

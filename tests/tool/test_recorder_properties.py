@@ -128,7 +128,9 @@ def test_any_network_trains_the_same_when_it_is_watched_and_its_norms_are_those_
     assert torch.equal(random, torch.get_rng_state())
     for (name, value), other in zip(plain.state_dict().items(), model.state_dict().values(), strict=True):
         assert torch.equal(value, other), f"{name} differs"
-    assert hooks_of(model) == 0 and global_hooks() == before and recorder.notes == []
+    assert hooks_of(model) == 0
+    assert global_hooks() == before
+    assert recorder.notes == []
     assert all(not p._backward_hooks for p in model.parameters())
     record = recorder.record
     assert len(set(record.layers)) == len(record.layers)

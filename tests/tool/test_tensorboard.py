@@ -111,7 +111,9 @@ def test_what_overflows_is_there_as_such_and_what_is_unknown_is_not(tmp_path):
     tensorboard.write(record, tmp_path / "run")
     reader = read(tmp_path / "run")
     steps, values = scalars(reader, "gradient_norm/layer1")
-    assert steps == [1, 2, 3, 4] and np.isfinite(values[:2]).all() and np.isnan(values[2:]).all()
+    assert steps == [1, 2, 3, 4]
+    assert np.isfinite(values[:2]).all()
+    assert np.isnan(values[2:]).all()
     assert np.isnan(scalars(reader, "loss")[1]).tolist() == [False, False, True, True]
     assert [event.step for event in reader.Histograms("gradient/layer1")] == [1, 2], "nothing finite to count"
     assert not [tag for tag in reader.Tags()["scalars"] if tag.startswith(("time_ratio", "dead"))]
@@ -125,7 +127,8 @@ def test_a_frozen_layer_has_no_gradient_even_where_others_overflow(tmp_path):
     flags[:, 0] = False
     tensorboard.write(dataclasses.replace(record, gradient_norm=gradient, nonfinite=flags), tmp_path / "run")
     tags = read(tmp_path / "run").Tags()["scalars"]
-    assert "gradient_norm/layer1" not in tags and "gradient_norm/layer2" in tags
+    assert "gradient_norm/layer1" not in tags
+    assert "gradient_norm/layer2" in tags
 
 
 def test_infinite_values_stay_infinite(tmp_path):
@@ -142,7 +145,8 @@ def test_a_record_without_histograms_or_loss_is_written_all_the_same(tmp_path):
     )
     tensorboard.write(record, tmp_path / "run")
     reader = read(tmp_path / "run")
-    assert reader.Tags()["histograms"] == [] and "loss" not in reader.Tags()["scalars"]
+    assert reader.Tags()["histograms"] == []
+    assert "loss" not in reader.Tags()["scalars"]
     assert scalars(reader, "gradient_norm/layer1")[0] == [7]
 
 
@@ -233,12 +237,14 @@ def test_the_real_page_shows_every_tag_and_draws_the_histograms(server, browser)
         page.goto(f"{server}?tagFilter={quote(f'^{tag}$', safe='')}#timeseries")
         card = page.locator("histogram-card")
         card.locator("path").nth(11).wait_for(state="attached")
-        assert card.count() == 1 and tag in "".join(card.inner_text().split())
+        assert card.count() == 1
+        assert tag in "".join(card.inner_text().split())
     for tag in ("gradient_norm/layer1", "update_ratio/readout", "saturation/activation2", "loss"):
         page.goto(f"{server}?tagFilter={quote(f'^{tag}$', safe='')}#timeseries")
         card = page.locator("scalar-card")
         card.wait_for()
-        assert card.count() == 1 and tag in "".join(card.inner_text().split())
+        assert card.count() == 1
+        assert tag in "".join(card.inner_text().split())
     outside = [url for url in asked if not url.startswith((server, "data:", "blob:"))]
     assert outside == [], "TensorBoard asks no other host"
     page.close()
