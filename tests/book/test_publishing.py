@@ -21,8 +21,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.helpers import ROOT, absent, page_names
-from tools import jail, tarball
 from tools import labs as tool
+from tools import tarball
+from tools.grading import inside
 
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text())
 ADDRESS, BRANCH = CONFIG["repository"]["url"], CONFIG["repository"]["branch"]
@@ -141,7 +142,7 @@ def test_the_package_is_fetched_where_it_is_missing_and_only_there(there, monkey
 
 
 def test_the_grader_does_not_run_what_colab_needs():
-    assert jail.statements([first_code_cell("labs", tool.names()[0]).source]) == []
+    assert inside.statements([first_code_cell("labs", tool.names()[0]).source]) == []
 
 
 def test_the_package_is_python_alone_so_that_pip_brings_all_of_it():
