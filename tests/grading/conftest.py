@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers import absent
-from tools.grading.jail import Jail
+from tools.grading.jail import Jail, Limits
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +18,6 @@ def bubblewrap() -> None:
 
 @pytest.fixture(scope="module")
 def jail(bubblewrap: None) -> Iterator[Jail]:
-    """One with the limits of every day."""
-    with contextlib.closing(Jail()) as running:
+    """One that has time, however busy the machine is: for answers that come to an end by themselves."""
+    with contextlib.closing(Jail(Limits(seconds=60, wall=600))) as running:
         yield running

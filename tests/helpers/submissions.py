@@ -169,8 +169,11 @@ BODIES: dict[str, tuple[str, str | None]] = {
     ),
     "memory hog": ("held = []\n    while True: held.append(torch.empty(100_000_000))", "more memory"),
     "memory hog in Python": ("held = []\n    while True: held.append(bytes(100_000_000))", "more memory"),
-    # it ends itself, or is ended when its time is over, whichever the machine comes to first
-    "fork bomb": ("import os\n    while True: os.fork()", "step: Your function"),
+    # each ends itself where no more can start, or is ended when its time is over, whichever comes first; none answers
+    "fork bomb": (
+        "import os\n    while True:\n        try: os.fork()\n        except OSError: os._exit(1)",
+        "step: Your function",
+    ),
     "threads without end": (
         "import threading, time\n    while True: threading.Thread(target=time.sleep, args=(1000,)).start()",
         None,
