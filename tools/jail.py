@@ -248,7 +248,6 @@ def serve() -> None:
     # what learners import, so that no fork has to
     import gradclinic.course.audit
     import gradclinic.course.explore
-    import gradclinic.course.figures
     import gradclinic.diagnosis
     import gradclinic.plots
     import gradclinic.tensorboard  # noqa: F401

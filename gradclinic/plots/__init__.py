@@ -7,7 +7,7 @@ one meaning, here and in ``gradclinic.course.figures``, and never stands alone: 
 try:
     import matplotlib  # noqa: F401 - only to say what is missing
 except ModuleNotFoundError as error:
-    message = f"{error}; the figures are drawn with it: pip install matplotlib"
+    message = f"{error}; it comes with: pip install matplotlib"
     raise ModuleNotFoundError(message, name=error.name) from error
 
 from gradclinic.plots.records import (
