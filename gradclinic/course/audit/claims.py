@@ -3,9 +3,10 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
+from typing import ParamSpec, Protocol, SupportsFloat, TypeVar
 
 import joblib
 import numpy as np
@@ -14,8 +15,20 @@ SEEDS = range(20)
 
 HOLDS, CONDITION, FAILS = "holds", "holds with a condition", "does not hold"
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Memory(Protocol):
+    """What ``joblib.Memory``, which carries no types, is used for here."""
+
+    def cache(self, function: Callable[P, R]) -> Callable[P, R]:
+        """``function``, with its results kept."""
+        ...
+
+
 # Training runs are kept between processes where this folder is set; the book's build names it after the code's hash.
-memory = joblib.Memory(os.environ.get("GRADCLINIC_CACHE"), verbose=0)
+memory: Memory = joblib.Memory(os.environ.get("GRADCLINIC_CACHE"), verbose=0)
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -53,10 +66,12 @@ class Quantity:
         return f"{_written(mean)} ({_written(values.min())} to {_written(values.max())})"
 
 
-def each(what: str, values: Sequence[float], expected: str, meets: Callable[[float], bool]) -> Quantity:
+def each(
+    what: str, values: Iterable[SupportsFloat], expected: str, meets: Callable[[float], bool | np.bool_]
+) -> Quantity:
     """A quantity that holds if every one of its values does."""
-    values = tuple(float(value) for value in values)
-    return Quantity(what, values, expected, all(meets(value) for value in values))
+    numbers = tuple(float(value) for value in values)
+    return Quantity(what, numbers, expected, all(meets(value) for value in numbers))
 
 
 @dataclass(frozen=True)
@@ -105,7 +120,7 @@ class Finding:
 _CLAIMS: dict[str, Callable[[], Finding]] = {}
 
 
-def claim(id: str) -> Callable:
+def claim(id: str) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
     """Enter the function below in the list of claims, under this id."""
 
     def register(function: Callable[[], Finding]) -> Callable[[], Finding]:

@@ -28,6 +28,18 @@ def network(seed: int, depth: int = LAYERS) -> MLP:
     return MLP(depth, WIDTH, "sigmoid", "xavier", seed=seed)
 
 
+def _autocast(dtype: str) -> torch.autocast:
+    """What makes torch compute in this type; it can be entered again.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if dtype not in TYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(TYPES)}")
+    half = dtype != "float32"
+    return torch.autocast("cpu", dtype=TYPES[dtype] if half else torch.float16, enabled=half)
+
+
 def gradients(dtype: str, exponent: int, seed: int, depth: int = LAYERS) -> list[Tensor]:
     """Weight gradients of each layer and the read-out for 64 digits, still multiplied by 2^exponent.
 
@@ -36,13 +48,13 @@ def gradients(dtype: str, exponent: int, seed: int, depth: int = LAYERS) -> list
     Raises:
         ValueError: for another ``dtype``.
     """
-    if dtype not in TYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(TYPES)}")
+    computing = _autocast(dtype)
     model, (x, y) = network(seed, depth), digits_batch(BATCH)
-    with torch.autocast("cpu", dtype=torch.float16 if dtype == "float32" else TYPES[dtype], enabled=dtype != "float32"):
+    with computing:
         loss = cross_entropy(model(x), y)
     (loss * 2.0**exponent).backward()
-    return [parameter.grad for name, parameter in model.named_parameters() if name.endswith("weight")]
+    weights = [parameter for name, parameter in model.named_parameters() if name.endswith("weight")]
+    return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def _shares(marked: Callable[[Tensor], Tensor], found: list[Tensor], true: list[Tensor]) -> list[float]:
@@ -138,19 +150,17 @@ def trained(dtype: str, start: int | None, seed: int, epochs: int = 8) -> HalfRu
 
     Same weights at the start, same images in the same order, whatever ``dtype`` and ``start``.
     """
-    if dtype not in TYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(TYPES)}")
+    computing = _autocast(dtype)
     model, data = network(seed), _images()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** (start or 0), enabled=start is not None)
-    half = {"dtype": torch.float16 if dtype == "float32" else TYPES[dtype], "enabled": dtype != "float32"}
     generator = torch.Generator().manual_seed(seed)
     right, scale = [], []
     for _ in range(epochs):
         for images in torch.randperm(len(data.x_train), generator=generator).split(BATCH):
             scale.append(scaler.get_scale())
             optimizer.zero_grad()
-            with torch.autocast("cpu", **half):
+            with computing:
                 loss = cross_entropy(model(data.x_train[images]), data.y_train[images])
             scaler.scale(loss).backward()
             scaler.step(optimizer)
