@@ -28,7 +28,7 @@ def show(_options: argparse.Namespace) -> int:
     try:
         from gradclinic.course.demo import demo  # here, because a tool that knows no course has to work without
     except ModuleNotFoundError as error:
-        if error.name not in LIBRARIES:
+        if (error.name or "").partition(".")[0] not in LIBRARIES:
             raise
         return refuse("demo", f"{error}; what it needs comes with: pip install {' '.join(LIBRARIES.values())}")
     torch.set_num_threads(1)  # layers this small are slower on several

@@ -57,3 +57,9 @@ class DiagnosisCallback(Watch, Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.finish(type(exception), exception, exception.__traceback__)
+
+    def __getstate__(self) -> dict[str, object]:
+        state = super().__getstate__()
+        for lent in ("log", "log_dict"):  # Lightning gives every callback these two methods of the model
+            state.pop(lent, None)
+        return state
