@@ -12,8 +12,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradclinic import callbacks, diagnosis, plots, recorder, tensorboard
-from gradclinic.course import data, explore, figures, initializers, models, theory, training
+from gradclinic import diagnosis, lightning, plots, recorder, remedies, tensorboard, transformers, watch
+from gradclinic.course import data, explore, figures, initializers, models, theory, training, treatment
 from gradclinic.course.data import Dataset
 from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier
 from gradclinic.record import Record
@@ -31,7 +31,11 @@ MODULES = (
     "course.figures",
     "tensorboard",
     "course.explore",
-    "callbacks",
+    "remedies",
+    "course.treatment",
+    "watch",
+    "lightning",
+    "transformers",
 )
 
 NAN, INF = math.nan, math.inf
@@ -533,10 +537,17 @@ BAD = [
     (tensorboard.write, lambda: tensorboard.write(record(0), "logs"), ValueError, r"empty.*0 steps.*at least one"),
     (tensorboard.write, lambda: tensorboard.write(record(), 5), TypeError, r"logdir.*path.*5"),
     (tensorboard.write, lambda: tensorboard.write(record(), __file__), FileExistsError, r"test_bad_input.*already"),
+    (tensorboard.empty_folder, lambda: tensorboard.empty_folder(5), TypeError, r"logdir.*path.*5"),
+    # remedies
+    (remedies.advised, lambda: remedies.advised("healthy"), ValueError, r"dying ReLU, .*vanishing.*'healthy'"),
+    (remedies.learning_rate, lambda: remedies.learning_rate("10"), TypeError, r"factor.*number.*'10'"),
+    (remedies.learning_rate, lambda: remedies.learning_rate(0), ValueError, r"factor.*above 0.*0"),
+    (treatment.changes, lambda: treatment.changes("clip", "relu"), TypeError, r"Remedy.*'clip'"),
+    (treatment.changes, lambda: treatment.changes(remedies.CLIP, "relu"), ValueError, r"no setting.*'clipping'"),
     # callbacks
     *(
         (make, lambda make=make, bad=bad: make(**bad), error, message)
-        for make in (callbacks.lightning_callback, callbacks.transformers_callback)
+        for make in (watch.Watch, lightning.DiagnosisCallback, transformers.DiagnosisCallback)
         for bad, error, message in (
             ({"logdir": 5}, TypeError, r"logdir.*path.*5"),
             ({"logdir": __file__}, FileExistsError, r"test_bad_input.*already"),

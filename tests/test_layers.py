@@ -12,6 +12,7 @@ TOOL = [
     {"recording"},
     {"recorder"},
     {"plots", "tensorboard"},
+    {"watch"},  # what the callbacks share
     {"lightning", "transformers"},
 ]
 LESSONS = [  # the course; all of the tool lies below it
@@ -19,7 +20,7 @@ LESSONS = [  # the course; all of the tool lies below it
     {"initializers", "data"},
     {"models", "treatment"},
     {"training", "figures"},
-    {"explore", "audit", "exercises"},
+    {"explore", "audit", "exercises", "demo"},
 ]
 NAMES = {"Diagnosis", "Record", "Recorder", "diagnose", "probe"}  # what the package itself gives
 ROW = {module: number for number, row in enumerate(TOOL) for module in row}
