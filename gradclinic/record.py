@@ -1,5 +1,6 @@
 """What a recorder saw: one value per layer and step, as arrays that can be kept in a file and continued."""
 
+import html
 import json
 import math
 import os
@@ -10,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+
+from gradclinic.arguments import whole
 
 # Gradient histograms share these edges, in every layer and run: half decades from 1e-40 to 1e10, negative and positive.
 # The middle bin holds what is zero or smaller.
@@ -20,15 +23,21 @@ _MAGNITUDES = [10 ** (exponent / 2) for exponent in range(-80, 21)]
 HISTOGRAM_EDGES = np.array([*(-m for m in reversed(_MAGNITUDES)), *_MAGNITUDES])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Record:
     """What a recorder saw. Arrays are float64, one row a recorded step; a value that does not exist is NaN.
+
+    The last step of a block always has a row. Where it was not one to record, that row holds what could be read when
+    the block ended: the loss, the weights as they then stood and, if nothing had changed them, the gradients. Its
+    outputs, activations and updates are NaN.
 
     A row takes 50 L + 16 A + 16 bytes in memory, histograms apart, and less in a file. So 100,000 steps of 100 layers
     with 100 activations take 33 MB where one step in 20 is recorded, and 660 MB where every step is.
 
     Attributes:
         layers: names of the L modules that own parameters, in the order in which the first forward pass finished them.
+            What the model owns beside its layers has the name of its class, no output, and stands where it is first
+            used.
         activations: names of the A activation modules that are watched.
         step: shape (S,), the training step of each row, counted from 1.
         gradient_norm, weight_norm, update_norm: shape (S, L), Euclidean norms over all parameters of a layer. The
@@ -48,6 +57,8 @@ class Record:
             is larger counts in the outermost bins, what is not finite nowhere. B is 0 unless asked for.
         activation_kinds: class names of the activation modules, one for each of ``activations``.
         last_step: the last training step that was watched, recorded or not; None where only the recorded are known.
+        first_bad_loss: the first training step, recorded or not, whose loss was told as inf or NaN; None if none was,
+            or if the record is in a file from before this was kept.
     """
 
     FORMAT: ClassVar[str] = "gradclinic record"
@@ -72,11 +83,13 @@ class Record:
     histogram: np.ndarray
     activation_kinds: tuple[str, ...] = ()
     last_step: int | None = None
+    first_bad_loss: int | None = None
 
     @property
     def faulty(self) -> np.ndarray:
         """Shape (S,): whether any output or gradient of the step held inf or NaN; else a NaN means "not measured"."""
-        return self.output_nonfinite.any(1) | self.nonfinite.any(1)
+        faulty: np.ndarray = (self.output_nonfinite | self.nonfinite).any(1)
+        return faulty
 
     @property
     def size_histogram(self) -> np.ndarray:
@@ -90,28 +103,76 @@ class Record:
 
     @property
     def first_nonfinite(self) -> tuple[int, str, str] | None:
-        """(step, layer, "output" or "gradient") where inf or NaN was first seen, or None.
+        """(step, where, what) of the first inf or NaN, or None.
 
-        Within a step outputs come before gradients; outputs are looked through from the input, gradients from the loss.
+        That is a layer and "output" or "gradient"; or "the loss" and "loss", if a loss was told as inf or NaN before
+        anything not finite was recorded. Within a step outputs come before gradients, and both before the loss, because
+        they name a layer; outputs are looked through from the input, gradients from the loss.
         """
-        if not self.faulty.any():
+        rows = np.flatnonzero(self.faulty)
+        first = int(self.step[rows[0]]) if len(rows) else None
+        if self.first_bad_loss is not None and (first is None or self.first_bad_loss < first):
+            return self.first_bad_loss, "the loss", "loss"
+        if first is None:
             return None
-        row = int(np.argmax(self.faulty))
-        what, found = "output", self.output_nonfinite[row]
+        what, found = "output", self.output_nonfinite[rows[0]]
         if not found.any():
-            what, found = "gradient", self.nonfinite[row]
+            what, found = "gradient", self.nonfinite[rows[0]]
         layers = np.flatnonzero(found)
-        return int(self.step[row]), self.layers[layers[0] if what == "output" else layers[-1]], what
+        return first, self.layers[layers[0] if what == "output" else layers[-1]], what
 
     @property
     def update_ratio(self) -> np.ndarray:
         """Shape (S, L): update norm over weight norm, dimensionless; around 1e-3 is common in healthy training."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self.update_norm / self.weight_norm
+            ratio: np.ndarray = self.update_norm / self.weight_norm
+        return ratio
+
+    # --- in short, and as plain data --------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return as_text("Record", self.in_short())
+
+    def _repr_html_(self) -> str:
+        return as_html("Record", self.in_short())
+
+    def in_short(self) -> list[tuple[str, str]]:
+        """What is in it, as a few lines: what each is about, and a sentence."""
+        steps = f"{len(self.step)} recorded"
+        steps += f", {self.step[0]} to {self.step[-1]}" if len(self.step) else ""
+        layers = f"{len(self.layers)}"
+        layers += f", {self.layers[0]} to {self.layers[-1]}" if len(self.layers) > 1 else f", {self.layers[0]}"
+        kinds = ", ".join(dict.fromkeys(self.activation_kinds))
+        told = self.loss[~np.isnan(self.loss)]
+        loss = f"{told[0]:.3g} to {told[-1]:.3g}" if len(told) else "not told"
+        loss += "" if math.isnan(self.chance_loss) else f"; {self.chance_loss:.3g} without looking at the input"
+        lines = [
+            ("steps", steps if self.last_step is None else f"{steps}, of {self.last_step} watched"),
+            ("layers", layers),
+            ("activations", f"{len(self.activations)}" + (f" ({kinds})" if kinds else "")),
+            ("loss", loss),
+        ]
+        first = self.first_nonfinite
+        if first is not None:
+            where = "the loss" if first[2] == "loss" else f"the {first[2]} of {first[1]}"
+            lines.append(("inf or NaN", f"first at step {first[0]}, {where}"))
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain Python that JSON can hold: ``format``, ``version`` and each attribute.
+
+        Arrays are lists of lists. JSON knows neither NaN nor inf, so both are None; what was inf or NaN, and not only
+        unknown, is true in ``output_nonfinite`` and ``nonfinite``. ``histogram`` is None unless it was counted.
+        """
+        held: dict[str, Any] = {"format": self.FORMAT, "version": self.VERSION}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            held[field.name] = _plain(value) if isinstance(value, np.ndarray | float) else value
+        return held | {name: list(held[name]) for name in _NAMES} | ({} if self.histogram.size else {"histogram": None})
 
     # --- kept in a file -----------------------------------------------------------------------------------------
 
-    def save(self, path: str | PathLike) -> Path:
+    def save(self, path: str | PathLike[str]) -> Path:
         """Keep the record in one compressed file, bit for bit, for ``Record.load``.
 
         The file is numpy's ``.npz`` and holds arrays and a line of JSON with a version number, no code. It is written
@@ -129,8 +190,8 @@ class Record:
         target = _path(path)
         whole = target.resolve()  # what a link points to is replaced, not the link
         beside = whole.with_name(f".{whole.name}-{uuid.uuid4().hex[:8]}")
-        header = {"format": self.FORMAT, "version": self.VERSION, "last_step": self.last_step}
-        header |= {name: getattr(self, name) for name in _NAMES}
+        header = {"format": self.FORMAT, "version": self.VERSION}
+        header |= {name: getattr(self, name) for name in (*_NAMES, *_COUNTS)}
         try:
             with beside.open("xb") as file:
                 np.savez_compressed(
@@ -149,7 +210,7 @@ class Record:
         return target
 
     @classmethod
-    def load(cls, path: str | PathLike) -> "Record":
+    def load(cls, path: str | PathLike[str]) -> "Record":
         """The record that ``save`` kept in a file. Nothing in the file is executed.
 
         Raises:
@@ -192,8 +253,7 @@ class Record:
         missing = ({*_NAMES, "last_step"} - set(header)) | ({*_SHAPES, "chance_loss"} - set(arrays))
         if missing:
             raise ValueError(f"is a damaged record: it lacks {', '.join(sorted(missing))}")
-        names = {name: tuple(header[name]) for name in _NAMES}
-        sizes = {"S": arrays["step"].size, "L": len(names["layers"]), "A": len(names["activations"])}
+        sizes = {"S": arrays["step"].size, "L": len(header["layers"]), "A": len(header["activations"])}
         sizes["B"] = arrays["histogram"].shape[-1] if arrays["histogram"].ndim == 3 else 0
         for name, (shape, kind) in _SHAPES.items():
             array, wanted = arrays[name], tuple(sizes[letter] for letter in shape)
@@ -201,15 +261,17 @@ class Record:
                 raise ValueError(
                     f"is a damaged record: {name} should have shape {wanted}, and has {array.shape} of {array.dtype}"
                 )
-        columns = {name: arrays[name] for name in _SHAPES}
-        return cls(**names, **columns, chance_loss=float(arrays["chance_loss"]), last_step=header["last_step"])
+        held: dict[str, Any] = {name: arrays[name] for name in _SHAPES}
+        held |= {name: tuple(header[name]) for name in _NAMES} | {name: header.get(name) for name in _COUNTS}
+        return cls(**held, chance_loss=float(arrays["chance_loss"]))
 
     # --- continued ----------------------------------------------------------------------------------------------
 
     def then(self, later: "Record", after: int | None = None) -> "Record":
         """One record of a training that was stopped and resumed: this one, then ``later``, whose steps go on from here.
 
-        The share of dead units looks back over 512 examples and begins anew with ``later``; all else is as if the
+        The share of dead units looks back over 512 examples and begins anew with ``later``. The row that this record
+        has of its last step stays, also where it is there only because the training stopped. All else is as if the
         training had never stopped.
 
         Args:
@@ -222,8 +284,7 @@ class Record:
         """
         if not isinstance(later, Record):
             raise TypeError(f"then needs a Record (recorder.record), got {type(later).__name__}")
-        if after is not None and (isinstance(after, bool) or not isinstance(after, int)):
-            raise TypeError(f"after must be an integer or None, got {after!r}")
+        after = None if after is None else whole("after", after, 0)
         for what in _NAMES:
             here, there = getattr(self, what), getattr(later, what)
             if here != there:
@@ -231,15 +292,18 @@ class Record:
         if self.histogram.shape[2] != later.histogram.shape[2]:
             raise ValueError("these records do not continue each other: only one of them counted histograms")
         after = _end(self) if after is None else after
-        if after < 0:
-            raise ValueError(f"after must be at least 0, got {after}")
         if self.last_step is not None and after > _end(self):
             raise ValueError(f"after must be at most the last step, {_end(self)}, got {after}")
         kept = self.step <= after
-        columns = {name: np.concatenate([getattr(self, name)[kept], getattr(later, name)]) for name in _SHAPES}
-        columns["step"] = np.concatenate([self.step[kept], later.step + after])
-        chance = self.chance_loss if math.isnan(later.chance_loss) else later.chance_loss
-        return replace(self, **columns, chance_loss=chance, last_step=after + _end(later))
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name)[kept], getattr(later, name)]) for name in _SHAPES
+        }
+        joined["step"] = np.concatenate([self.step[kept], later.step + after])
+        joined["chance_loss"] = self.chance_loss if math.isnan(later.chance_loss) else later.chance_loss
+        bad = self.first_bad_loss
+        if bad is None or bad > after:
+            bad = None if later.first_bad_loss is None else later.first_bad_loss + after
+        return replace(self, **joined, last_step=after + _end(later), first_bad_loss=bad)
 
 
 # The columns: S recorded steps, L layers, A activations, B bins; then the kind of number, as numpy calls it.
@@ -259,13 +323,34 @@ _SHAPES = {
     "histogram": ("SLB", "i"),
 }
 _NAMES = ("layers", "activations", "activation_kinds")
-assert {*_SHAPES, *_NAMES, "chance_loss", "last_step"} == {f.name for f in fields(Record)}, "a field no file would hold"
+_COUNTS = ("last_step", "first_bad_loss")  # the second may be missing: it came later
+assert {*_SHAPES, *_NAMES, *_COUNTS, "chance_loss"} == {f.name for f in fields(Record)}, "a field no file would hold"
 
 # What numpy and zipfile also raise for bytes that make no sense.
 _ODD = (NotImplementedError, OverflowError, TypeError, MemoryError, RuntimeError)
 
 
-def _path(path: str | PathLike) -> Path:
+def as_text(title: str, lines: list[tuple[str, str]]) -> str:
+    """A few lines below a title."""
+    return "\n".join([title, *(f"  {what}: {value}" for what, value in lines)])
+
+
+def as_html(title: str, lines: list[tuple[str, str]]) -> str:
+    """The same as a small table."""
+    rows = (f"<tr><th>{html.escape(what)}</th><td>{html.escape(value)}</td></tr>" for what, value in lines)
+    return f"<table><caption>{html.escape(title)}</caption>{''.join(rows)}</table>"
+
+
+def _plain(values: Any) -> Any:
+    """Numbers of numpy as those of Python, None for what is not finite."""
+    known = np.asarray(values)
+    if known.dtype.kind == "f":
+        known = known.astype(object)
+        known[~np.isfinite(values)] = None
+    return known.tolist()
+
+
+def _path(path: object) -> Path:
     if not isinstance(path, str | PathLike):
         raise TypeError(f"path must be a path, got {path!r}")
     return Path(path).expanduser()
