@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-import joblib
 import numpy as np
+
+from gradclinic.course.audit.kept import Kept
 
 SEEDS = range(20)
 
 HOLDS, CONDITION, FAILS = "holds", "holds with a condition", "does not hold"
 
-# Training runs are kept between processes where this folder is set; the book's build names it after the code's hash.
-memory = joblib.Memory(os.environ.get("GRADCLINIC_CACHE"), verbose=0)
+# Training runs are kept between processes where this folder is set, as the build of the book and the tests do.
+memory = Kept(os.environ.get("GRADCLINIC_CACHE"))
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
