@@ -16,7 +16,7 @@ from gradclinic.course.exercises import Lab, labs
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools.labs import METER  # noqa: E402
+from tools.runs import METER  # noqa: E402
 
 
 def metered(lab: Lab) -> dict:

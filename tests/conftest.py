@@ -12,11 +12,24 @@ import pytest
 import torch
 
 from tests.helpers import ROOT, absent
-from tools import book, tarball
+from tools import measure, tarball
 
-# Before the package is imported: the pages' measurements and the tests' are the same ones.
-os.environ.setdefault("GRADCLINIC_CACHE", str(book.measurements()))
+# Before the package is imported: the pages' measurements and the tests' are the same ones. Workers inherit the folder.
+if "GRADCLINIC_CACHE" not in os.environ:
+    os.environ["GRADCLINIC_CACHE"] = str(measure.prepare(ROOT))
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a test needs that `make check` does without follows from its fixtures and its folder."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if "browser" in fixtures:
+            item.add_marker(pytest.mark.browser)
+        if "site" in fixtures:
+            item.add_marker(pytest.mark.site)
+        if ROOT / "tests" / "grading" in item.path.parents:
+            item.add_marker(pytest.mark.grader)
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +62,7 @@ def address(site: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821
+def browser() -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821  (imported only where it is there)
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

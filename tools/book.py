@@ -4,53 +4,37 @@ python tools/book.py [--root FOLDER] [--edition instructor]
 """
 
 import argparse
-import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
+import nbformat
 import yaml
 from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors import load_executor
 from tqdm.contrib.concurrent import process_map
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # when it runs as a script
+
+from tools import measure, runs  # noqa: E402
+from tools.pages import READERS, page_key  # noqa: E402
+
 BIN = Path(sys.executable).parent
-READERS = {".md": "myst_nb_md", ".ipynb": "nbformat"}
 RERUN = "\nrerun: always"  # in the header of a page that reads what the cache does not know of
 EDITIONS = {"public": "html", "instructor": "instructor"}  # and the folder in _build that holds its site
-
-
-# What draws, judges or asks, and measures nothing: a change here leaves measurements as they are.
-NO_MEASUREMENTS = {"plots", "diagnosis", "explore", "exercises", "callbacks", "__main__"}
-
-
-def key(root: Path = ROOT, without: Collection[str] = ()) -> str:
-    """A hash of all that results depend on besides the notebooks: the package and the pinned versions.
-
-    ``without`` leaves out modules of the package, or folders of it, by name.
-    """
-    digest = hashlib.sha256()
-    for path in [*sorted((root / "gradclinic").rglob("*.py")), root / "requirements.txt"]:
-        if path.exists() and path.relative_to(root).with_suffix("").parts[1:2] not in {(name,) for name in without}:
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def measurements(root: Path = ROOT) -> Path:
-    """Where this version of the package keeps measurements that took long."""
-    return root / "_build" / "measurements" / key(root, NO_MEASUREMENTS)
 
 
 def environment(root: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "GRADCLINIC_CACHE": str(measurements(root)),
+        "GRADCLINIC_CACHE": str(measure.folder(root)),
         "OMP_NUM_THREADS": "1",  # notebooks run side by side; more threads each would only get in each other's way
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
@@ -125,26 +109,28 @@ def _execute_page(cache: Path, page: Path) -> bool:
 
 
 def execute(root: Path, edition: str = "public") -> None:
-    """Run the notebooks that changed, side by side, into the cache that the build then reads."""
+    """Run the notebooks that changed, or whose package did, side by side, into the cache that the build then reads."""
     folder = root / "_build" / ".jupyter_cache"
-    stamp = folder / "made-for"
-    if folder.exists() and (not stamp.exists() or stamp.read_text() != key(root)):
-        shutil.rmtree(folder)  # the package or a pin changed: every stored figure may be old
-    for old in (root / "_build" / "measurements").glob("*"):
-        if old != measurements(root):
-            shutil.rmtree(old)
     folder.mkdir(parents=True, exist_ok=True)
+    made_for = folder / "keys.json"
+    keys = json.loads(made_for.read_text()) if made_for.exists() else {}
     cache = get_cache(folder)
     notebooks = {str(page): page for page in pages(root, edition)}
     for uri, page in notebooks.items():
         cache.add_nb_to_project(uri, read_data={"name": READERS[page.suffix], "type": "plugin"})
-    stamp.write_text(key(root))
-    for uri, page in notebooks.items():
-        if page.suffix == ".md" and RERUN in page.read_text()[:500] and (kept := cache.get_cached_project_nb(uri)):
-            cache.remove_cache(kept.pk)
+        name, key = page.relative_to(root).as_posix(), page_key(root, page)
+        always = page.suffix == ".md" and RERUN in page.read_text()[:500]
+        if (always or keys.get(name) != key) and (old := cache.get_cached_project_nb(uri)):
+            cache.remove_cache(old.pk)
+        keys[name] = key
+        if page.suffix == ".ipynb" and not cache.get_cached_project_nb(uri) and (run := runs.kept(page)):
+            run.cells = run.cells[: len(nbformat.read(page, as_version=4).cells)]  # without the added ones
+            cache.cache_notebook_bundle(CacheBundleIn(run, uri), check_validity=False)
+    made_for.write_text(json.dumps(keys, indent=1))
     changed = [notebooks[record.uri] for record in cache.list_unexecuted() if record.uri in notebooks]
     if not changed:
         return
+    measure.prepare(root)
     os.environ.update(environment(root))
     done = process_map(
         partial(_execute_page, folder),
@@ -167,7 +153,7 @@ def build(root: Path, edition: str = "public") -> int:
     command = [str(BIN / "jupyter-book"), "build", ".", "--all", "-W", "--keep-going", "--quiet"]
     print("Building the pages ...", flush=True)
     command += ["--path-output", str(staging), *settings(root, edition)]
-    result = subprocess.run(command, cwd=root, env=environment(root))
+    result = subprocess.run(command, check=False, cwd=root, env=environment(root))
     site, built = root / "_build" / EDITIONS[edition], staging / "_build" / "html"
     if result.returncode or not built.exists():
         kept = " The site built before is untouched." if site.exists() else ""

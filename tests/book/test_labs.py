@@ -1,5 +1,6 @@
 """The notebooks of the labs: made from their sources, and tried as a learner does: blank, wrong, right."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -7,11 +8,11 @@ import sys
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from gradclinic.course.exercises import labs
 from tests.helpers import ROOT
 from tools import labs as tool
+from tools import runs
 
 LABS = {lab.name: lab for lab in labs()}
 
@@ -28,21 +29,12 @@ def read(kind: str, name: str) -> nbformat.NotebookNode:
     return nbformat.read(ROOT / kind / name / f"{name}.ipynb", as_version=4)
 
 
-def run(notebook: nbformat.NotebookNode, folder) -> nbformat.NotebookNode:
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", coalesce_streams=True, resources={"metadata": {"path": folder}}
-    ).execute()
-    return notebook
-
-
 def _lines(notebook: nbformat.NotebookNode) -> list[str]:
     return [line for cell in notebook.cells for line in cell.source.splitlines()]
 
 
-def said(notebook: nbformat.NotebookNode, exercise: str) -> str:
-    (cell,) = [
-        cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == f"check-{exercise}"
-    ]
+def said(cells: list[nbformat.NotebookNode], exercise: str) -> str:
+    (cell,) = [cell for cell in cells if cell.metadata.get("nbgrader", {}).get("grade_id") == f"check-{exercise}"]
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
@@ -127,35 +119,72 @@ def test_marked_cells_hold_what_nbval_compares(name, kind):
 
 
 @every_lab
-def test_right_answers_tick_within_a_minute_and_a_gigabyte(name, tmp_path):
-    notebook = read("solutions", name)
-    notebook.cells.append(nbformat.v4.new_code_cell(tool.METER))
-    run(notebook, tmp_path)
-    seconds, peak = json.loads(notebook.cells[-1].outputs[0].text)
+def test_right_answers_tick_within_a_minute_and_a_gigabyte(name):
+    solved = runs.run(ROOT / "solutions" / name / f"{name}.ipynb")
+    seconds, peak = json.loads(solved.cells[-1].outputs[0].text)
     assert seconds < 60, "of computing; how long it takes depends on what else the machine does"
     assert 1e8 < peak < 1e9
     for exercise in LABS[name].exercises:
-        assert said(notebook, exercise.name) == f"✓ {exercise.name}: Right.\n"
+        assert said(solved.cells, exercise.name) == f"✓ {exercise.name}: Right.\n"
 
 
 @every_lab
-def test_blank_and_wrong_answers_get_their_line_and_the_lab_runs_on(name, tmp_path):
+def test_blank_and_wrong_answers_get_their_line_and_the_lab_runs_on(name):
     notebook = read("labs", name)
-    imports = [
-        line.split(" import ") for line in _lines(notebook) if line.startswith("from gradclinic.course.exercises.")
-    ]
-    assert any("check" in names.split(", ") for _, names in imports)
-    blank, *wrong = LABS[name].exercises
-    for number, exercise in enumerate(LABS[name].exercises):
-        if exercise is blank:
-            continue
-        (cell,) = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == exercise.name]
-        cell.source = f"{exercise.name} = check.exercises[{number}].mistakes[0].function"
-    run(notebook, tmp_path)  # an error in any cell would raise here
-    assert said(notebook, blank.name) == f"○ {blank.name}: Not attempted yet.\n"
-    for exercise in wrong:
+    run = runs.run(ROOT / "labs" / name / f"{name}.ipynb")  # an error in any cell would have raised there
+    own = len(notebook.cells)
+    for exercise in LABS[name].exercises:
         mistake = exercise.mistakes[0]
-        assert said(notebook, exercise.name) == f"✗ {exercise.name} ({mistake.name}): {mistake.hint}\n"
+        assert said(run.cells[:own], exercise.name) == f"○ {exercise.name}: Not attempted yet.\n"
+        wrong = f"✗ {exercise.name} ({mistake.name}): {mistake.hint}\n"
+        assert said(run.cells[own:], exercise.name) == wrong
+
+
+@every_lab
+def test_a_lab_checks_the_answers_of_its_own_exercises(name):
+    lines = [line for cell in read("labs", name).cells for line in cell.source.splitlines()]
+    (module,) = {line.split()[1] for line in lines if line.startswith("from gradclinic.course.exercises.")}
+    assert importlib.import_module(module).check == LABS[name]
+
+
+def test_what_names_an_answer_runs_again_with_a_wrong_one():
+    def code(source: str, **nbgrader: object) -> nbformat.NotebookNode:
+        return nbformat.v4.new_code_cell(source, metadata={"nbgrader": nbgrader} if nbgrader else {})
+
+    def lab(answer: str) -> nbformat.NotebookNode:
+        cells = [
+            code("%pip install x\nimport torch"),
+            code(f"def step(x):\n    {answer}", solution=True, grade_id="step"),
+            code("check.step(step)", solution=False, grade_id="check-step"),
+            code("optimizer.step()"),
+            code("def yours(x):\n    return step(x)"),
+            nbformat.v4.new_markdown_cell("A step."),
+            code("print(yours(1))"),
+        ]
+        return nbformat.v4.new_notebook(cells=cells)
+
+    blank = [cell.source for cell in runs.added(lab("raise NotImplementedError()  # your code here"))]
+    assert blank[0] == "step = check.exercises[0].mistakes[0].function"
+    assert blank[1:] == ["check.step(step)", "def yours(x):\n    return step(x)", "print(yours(1))"]
+    assert [cell.source for cell in runs.added(lab("return x"))] == [runs.METER]
+
+
+def test_a_run_is_kept_until_what_it_rests_on_changes(tmp_path):
+    (tmp_path / "requirements.txt").write_text("torch==1\n")
+    path = tmp_path / "solutions" / "01-lab" / "01-lab.ipynb"
+    path.parent.mkdir(parents=True)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("6 * 7")])
+    nbformat.write(notebook, path)
+    assert runs.kept(path) is None
+    notebook.cells += runs.added(notebook)
+    runs.keep(path, notebook)
+    assert runs.kept(path) is not None
+    (tmp_path / "requirements.txt").write_text("torch==2\n")
+    assert runs.kept(path) is None
+    runs.keep(path, notebook)
+    assert runs.kept(path) is not None
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("6 * 8")]), path)
+    assert runs.kept(path) is None
 
 
 def test_nbval_fails_when_a_stored_output_is_not_what_the_cell_prints(tmp_path):
@@ -164,12 +193,11 @@ def test_nbval_fails_when_a_stored_output_is_not_what_the_cell_prints(tmp_path):
         metadata={"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
     )
     path = tmp_path / "lab.ipynb"
-    tool.write(notebook, path)
-    notebook = tool.execute(path)
+    notebook = runs.execute(notebook, tmp_path)
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "--nbval-current-env", "-p", "no:cacheprovider", "-q"]
     codes = []
     for stored in ("42\n", "43\n"):
         notebook.cells[0].outputs[0].text = stored
-        tool.write(notebook, path)
-        codes.append(subprocess.run([*command, str(path)], cwd=tmp_path, capture_output=True).returncode)
+        runs.write(notebook, path)
+        codes.append(subprocess.run([*command, str(path)], check=False, cwd=tmp_path, capture_output=True).returncode)
     assert codes == [0, 1]

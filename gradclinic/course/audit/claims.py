@@ -6,29 +6,18 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
-from typing import ParamSpec, Protocol, SupportsFloat, TypeVar
+from typing import SupportsFloat
 
-import joblib
 import numpy as np
+
+from gradclinic.course.audit.kept import Kept
 
 SEEDS = range(20)
 
 HOLDS, CONDITION, FAILS = "holds", "holds with a condition", "does not hold"
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class Memory(Protocol):
-    """What ``joblib.Memory``, which carries no types, is used for here."""
-
-    def cache(self, function: Callable[P, R]) -> Callable[P, R]:
-        """``function``, with its results kept."""
-        ...
-
-
-# Training runs are kept between processes where this folder is set; the book's build names it after the code's hash.
-memory: Memory = joblib.Memory(os.environ.get("GRADCLINIC_CACHE"), verbose=0)
+# Training runs are kept between processes where this folder is set, as the build of the book and the tests do.
+memory = Kept(os.environ.get("GRADCLINIC_CACHE"))
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
