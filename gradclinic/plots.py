@@ -19,7 +19,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 from torch import Tensor
 
-from gradclinic.arguments import number
+from gradclinic import arguments
 from gradclinic.course import theory
 from gradclinic.record import HISTOGRAM_EDGES, Record
 
@@ -168,7 +168,7 @@ def descent_error(path: Tensor, rate_times_curvature: float) -> Figure:
     path = _walk(path)
     distance = np.abs(path[:, 0])
     outcome, kind = _outcome(path[:, 0])
-    factor = abs(1 - number("rate_times_curvature", rate_times_curvature))
+    factor = abs(1 - arguments.number("rate_times_curvature", rate_times_curvature))
     figure, axes = _axes(f"Each step multiplies the error by {factor:.2g}", "step", "distance from the minimum")
     steps = np.arange(len(distance))
     axes.plot(steps, _positive(distance[0] * factor**steps), color=TEXT, linewidth=1, label="predicted")
@@ -1176,8 +1176,8 @@ def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figur
     Raises:
         ValueError: for a path of another shape, or a curvature or rate that is not above 0 and finite.
     """
-    curvature = number("curvature", curvature, above_minimum=True)
-    product = curvature * number("learning_rate", learning_rate, above_minimum=True)
+    curvature = arguments.number("curvature", curvature, above_minimum=True)
+    product = curvature * arguments.number("learning_rate", learning_rate, above_minimum=True)
     position = torch.as_tensor(path).numpy()
     if position.ndim not in (1, 2) or len(position) < 2 or position.size != len(position):
         raise ValueError(f"path must have shape (steps + 1, 1) and hold at least one step, got shape {position.shape}")
@@ -1446,7 +1446,7 @@ def training_compared(
             least 0.
     """
     known = _told_apart(curves, "networks")
-    reference = number("reference", reference)
+    reference = arguments.number("reference", reference)
     figure, axes = _axes(title, "epoch", quantity)
     epochs = np.arange(1, next(iter(known.values())).shape[1] + 1)
     middles = _bands(axes, epochs, known, geometric=logarithmic)
@@ -1521,7 +1521,7 @@ def clipped_arrows(gradient: Tensor, threshold: float) -> Figure:
     Raises:
         ValueError: for another shape, a gradient of zero, or a threshold that is not above 0 and finite.
     """
-    threshold = number("threshold", threshold, above_minimum=True)
+    threshold = arguments.number("threshold", threshold, above_minimum=True)
     gradient = torch.as_tensor(gradient, dtype=torch.float64)
     if gradient.shape != (2,) or not 0 < float(gradient.norm()) < math.inf:
         raise ValueError(f"gradient must be two numbers that are not both 0, got {gradient.tolist()}")
@@ -1561,7 +1561,7 @@ def clipping_threshold(norms: Sequence[float], threshold: float, accuracy: float
     Raises:
         ValueError: for no norm, a threshold that is not above 0 and finite, or an accuracy outside 0 to 1.
     """
-    norms, threshold = np.asarray(norms, dtype=float), number("threshold", threshold, above_minimum=True)
+    norms, threshold = np.asarray(norms, dtype=float), arguments.number("threshold", threshold, above_minimum=True)
     if norms.ndim != 1 or len(norms) == 0:
         raise ValueError(f"at least one norm is needed, one a step, got shape {norms.shape}")
     if accuracy is not None:
@@ -1659,7 +1659,7 @@ def singular_values(values: Mapping[str, Sequence[Sequence[float]]], name: str, 
         ValueError: for no start, more than 4, arrays of other shapes, all of them 0, or a bottom that is not above 0.
     """
     curves = _told_apart(values, "starts")
-    number("least", least, above_minimum=True)
+    arguments.number("least", least, above_minimum=True)
     if any((rows.max(1) <= 0).any() or not np.isfinite(rows).all() for rows in curves.values()):
         raise ValueError("singular values must be finite and at least one of each network above 0")
     curves = {start: rows / np.sqrt((rows**2).mean(1, keepdims=True)) for start, rows in curves.items()}
@@ -1750,7 +1750,7 @@ def float16_window(sizes: Sequence[Tensor], exponent: float = 0) -> Figure:
     """
     if not len(sizes):
         raise ValueError("sizes needs the gradient of at least one layer, got none")
-    exponent = number("exponent", exponent, -math.inf)
+    exponent = arguments.number("exponent", exponent, -math.inf)
     half = torch.finfo(torch.float16)
     small, large = math.log2(half.smallest_normal * half.eps) - 1, math.log2(half.max)
     figure, axes = _axes("", "layer", "log2 of the gradient's entries")

@@ -25,7 +25,7 @@ def _alternative(figure: Figure) -> str:
         raise TypeError(f"expected a matplotlib Figure, got {figure!r}")
     if not figure.get_label():
         raise ValueError("this figure has no text alternative; give it one with figure.set_label('...')")
-    return figure.get_label()
+    return str(figure.get_label())
 
 
 def _svg(figure: Figure, key: str) -> str:
@@ -71,12 +71,12 @@ def show(*figures: Figure) -> HTML:
     """
     if not figures:
         raise ValueError("show needs at least one figure, got none")
-    return HTML(_row(figures, _alternative(figures[0])))
+    return HTML(_row(figures, _alternative(figures[0])))  # type: ignore[no-untyped-call]  # IPython has no types
 
 
 def explore(
     draw: Callable[..., Figure | Sequence[Figure]],
-    **controls: Sequence | Mapping[str, object],
+    **controls: Sequence[object] | Mapping[str, object],
 ) -> widgets.VBox:
     """Controls over drawings that were all made beforehand.
 
