@@ -1,7 +1,6 @@
 """Every claim's verdict over 20 seeds, and the marks on the pages that repeat it."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,9 @@ from torch.nn.functional import cross_entropy
 from gradclinic.course import audit, theory
 from gradclinic.course.data import digits
 from gradclinic.course.models import MLP
+from tests.helpers import ROOT
 
-BOOK = Path(__file__).resolve().parents[2] / "book"
+BOOK = ROOT / "book"
 
 # What an earlier, separate measurement of the source document found. The audit computes its verdicts from its own
 # measurements, so that the two can disagree.

@@ -2,7 +2,6 @@
 
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +13,9 @@ from gradclinic.course import audit, theory
 from gradclinic.course.data import adding_problem
 from gradclinic.course.models import RecurrentClassifier
 from gradclinic.recorder import probe
+from tests.helpers import ROOT
 
-KEPT = json.loads((Path(__file__).resolve().parents[2] / "book" / "assets" / "recurrent.json").read_text())
+KEPT = json.loads((ROOT / "book" / "assets" / "recurrent.json").read_text())
 
 
 # --- through time ---
