@@ -95,32 +95,32 @@ def predicted_by_size(exponent: int = 0, depth: int = LAYERS, seeds: Sequence[in
     )
 
 
-def _rounded(values: Tensor) -> Tensor:
+def rounded(values: Tensor) -> Tensor:
     return values.half().float()
 
 
-def _by_hand(exponent: int, seed: int, depth: int) -> list[Tensor]:
+def by_hand(exponent: int, seed: int, depth: int) -> list[Tensor]:
     """The same gradients by the chain rule, in float32 and without autograd; each result is rounded to float16."""
     model, (x, y) = network(seed, depth), digits_batch(BATCH)
     with torch.no_grad():
         layers = [getattr(model, f"layer{number}") for number in range(1, depth + 1)] + [model.readout]
-        signals = [_rounded(x)]
+        signals = [rounded(x)]
         for layer in layers:
-            z = _rounded(signals[-1] @ _rounded(layer.weight).T + _rounded(layer.bias))
-            signals.append(_rounded(z.sigmoid()))
-        back = _rounded((z.softmax(1) - one_hot(y, 10)) * 2.0**exponent / len(y))
+            z = rounded(signals[-1] @ rounded(layer.weight).T + rounded(layer.bias))
+            signals.append(rounded(z.sigmoid()))
+        back = rounded((z.softmax(1) - one_hot(y, 10)) * 2.0**exponent / len(y))
         found = []
         for layer, signal in zip(reversed(layers), reversed(signals[:-1]), strict=True):
-            found.append(_rounded(back.T @ signal))
+            found.append(rounded(back.T @ signal))
             # the slope is s (1 - s), and each of the two products is rounded
-            back = _rounded(_rounded(_rounded(back @ _rounded(layer.weight)) * (1 - signal)) * signal)
+            back = rounded(rounded(rounded(back @ rounded(layer.weight)) * (1 - signal)) * signal)
     return found[::-1]
 
 
 @memory.cache
 def predicted_on_the_way(exponent: int = 0, depth: int = LAYERS, seeds: Sequence[int] = SEEDS) -> np.ndarray:
     """Predicted by hand: as ``lost``, where each step of the chain rule is rounded to float16."""
-    return _lost_by_seed(lambda seed: _by_hand(exponent, seed, depth), seeds, depth)
+    return _lost_by_seed(lambda seed: by_hand(exponent, seed, depth), seeds, depth)
 
 
 def window(seed: int) -> tuple[float, float]:

@@ -31,7 +31,7 @@ def branch_scale(cure: str, depth: int) -> float:
     return scales[cure]
 
 
-def _sums(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def sums_of(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """The answer, and what each layer hands on: the sum where there is a skip connection."""
     found = []
     hooks = [
@@ -63,7 +63,7 @@ def flows(
     forward, back = [], []
     for seed in seeds:
         model = MLP(depth, WIDTH, activation, init, norm=norm, skip=skip, branch_scale=scale, seed=seed)
-        answer, sums = _sums(model, x)
+        answer, sums = sums_of(model, x)
         gradients = torch.autograd.grad(nn.functional.cross_entropy(answer, y), sums)
         forward.append([float(h.detach().double().square().mean().sqrt()) for h in sums])
         back.append([float(g.double().norm()) for g in gradients])
