@@ -88,7 +88,7 @@ BAD = [
     (plots.gradient_histograms, lambda: plots.gradient_histograms(record(2), row=True), TypeError, r"integer.*True"),
     (plots.gradient_norms, lambda: plots.gradient_norms("run"), TypeError, r"Record.*'run'"),
     (plots.gradient_norms, lambda: plots.gradient_norms(record(0)), ValueError, r"empty.*0 steps"),
-    (plots.weight_growth, lambda: plots.weight_growth(network()), TypeError, r"Record.*MLP"),
+    (plots.weight_growth, lambda: plots.weight_growth(network()), TypeError, r"Record.*Sequential"),
     (plots.weight_growth, lambda: plots.weight_growth(record(0)), ValueError, r"empty.*0 steps"),
     (plots.units, lambda: plots.units(5), TypeError, r"Record.*5"),
     (plots.units, lambda: plots.units(record(0)), ValueError, r"empty.*0 steps"),
