@@ -1,4 +1,4 @@
-"""The name of the package: the former one is gone, and nobody is told to fetch the package from the index."""
+"""Names: the package's former one is gone, nobody is told to fetch it from the index, what a document names is there."""
 
 import re
 import shutil
@@ -79,3 +79,15 @@ def test_advice_to_fetch_it_from_the_index_is_seen(requirement):
 )
 def test_advice_to_fetch_it_from_where_it_is_ours_may_stand(requirement):
     assert not FROM_THE_INDEX.search(f"pip install {requirement}")
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_what_a_document_names_is_there(document, tracked):
+    """Files and folders in code or behind a link, and targets of make. `labs/02/x` is ours, `runs/today` a reader's."""
+    text = (ROOT / document).read_text()
+    kept = {path.split("/")[0] for path in tracked if "/" in path}
+    named = re.findall(r"`([\w.-]+/[\w./-]*)|\]\(([\w.-]+[\w./-]*)(?:#[\w-]+)?\)|(?<=python )(tests/[\w./]+)", text)
+    paths = {path for found in named for path in found if path and (path.split("/")[0] in kept or "/" not in path)}
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)", text)) <= targets

@@ -248,6 +248,29 @@ def test_workflows_may_do_no_more_than_they_must():
     }
 
 
+REPORT = """\
+Name                      Stmts   Miss  Cover
+---------------------------------------------
+gradclinic/lightning.py      30      9    70%
+gradclinic/recorder.py      200     20    90%
+gradclinic/record.py        100      0   100%
+---------------------------------------------
+TOTAL                       330     29    91%
+"""
+
+
+def test_coverage_is_printed_for_all_and_for_the_files_below_ninety_percent(tmp_path):
+    *_, measured, printed, _ = jobs(GITHUB / "workflows" / "site.yml")["test"]["steps"]
+    assert measured["run"] == "bash .ci/run"
+    assert measured["env"] == {"PYTEST_ADDOPTS": "--cov --cov-report="}
+    assert PYPROJECT["tool"]["coverage"]["run"] == {"source": ["gradclinic"]}
+    (tmp_path / "report").write_text(REPORT)
+    command = printed["run"].replace(".venv/bin/coverage report --sort=cover", "cat report")
+    shown = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    names = [line.split()[0] for line in shown.splitlines() if not line.startswith("---")]
+    assert names == ["Name", "gradclinic/lightning.py", "TOTAL"]
+
+
 def test_actions_are_pinned_by_hash_and_say_their_version():
     pins = {}
     for path in WORKFLOWS:
