@@ -1,4 +1,4 @@
-"""Names: the package's former one is gone, nobody is told to fetch it from the index, what a document names is there."""
+"""Names: the former one is gone, nobody is told to fetch the package from the index, what a document names exists."""
 
 import re
 import shutil
