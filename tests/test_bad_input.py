@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from gradclinic import diagnosis, lightning, plots, recorder, remedies, tensorboard, transformers, watch
+from gradclinic import diagnosis, lightning, monitor, plots, recorder, remedies, tensorboard, transformers
 from gradclinic.course import data, explore, initializers, models, theory, training, treatment
 from gradclinic.course.data import Dataset
 from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier
@@ -32,7 +32,7 @@ MODULES = (
     "explore",
     "remedies",
     "treatment",
-    "watch",
+    "monitor",
     "lightning",
     "transformers",
 )
@@ -476,7 +476,7 @@ BAD = [
     # callbacks
     *(
         (make, lambda make=make, bad=bad: make(**bad), error, message)
-        for make in (watch.Watch, lightning.DiagnosisCallback, transformers.DiagnosisCallback)
+        for make in (monitor.Monitor, lightning.DiagnosisCallback, transformers.DiagnosisCallback)
         for bad, error, message in (
             ({"logdir": 5}, TypeError, r"logdir.*path.*5"),
             ({"logdir": __file__}, FileExistsError, r"test_bad_input.*already"),
