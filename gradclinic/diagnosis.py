@@ -278,25 +278,15 @@ def _not_learning(record: Record) -> _Fault | None:
 
 
 def _not_finite(record: Record, step: int, layer: str, what: str) -> _Fault:
-    in_loss = what == "loss"
-    layers: tuple[str, ...] = () if in_loss else (layer,)
-    subject = layer if in_loss else f"the {what} of {layer}"
-    seen = f"Step {step}: {subject} is inf or NaN, the first that was seen{_inside(record, step) if in_loss else ''}."
+    layers = () if what == "loss" else (layer,)  # a loss is of no layer, and may be told in a step that is not recorded
+    subject = layer if what == "loss" else f"the {what} of {layer}"
+    seen = f"Step {step}: {subject} is inf or NaN, the first that was seen."
     if step <= record.step[0]:
         return _Fault("overflow", layers, seen)
     cause = _at_the_start(record) or _by_the_updates(record)
     if cause is None or cause.kind in ("vanishing", TOO_LOW):  # neither makes anything large
         return _Fault("overflow", layers, seen)
     return cause._replace(evidence=f"{cause.evidence} {seen}")
-
-
-def _inside(record: Record, step: int) -> str:
-    """Where a loss broke, if the outputs of its step are known and finite; not every step is recorded."""
-    row = np.flatnonzero(record.step == step)
-    measured = len(row) > 0 and bool(np.isfinite(record.output_rms[row]).any())
-    if not measured or bool(record.output_nonfinite[row].any()):
-        return ""
-    return "; every output that was measured in this step is finite, so it began inside the loss function"
 
 
 def _harmless(record: Record) -> Iterator[str]:

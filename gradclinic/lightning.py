@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gradclinic.watch import Watch
+from gradclinic.monitor import Monitor
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(f"{error}; it comes with: pip install lightning", name=error.name) from error
 
 
-class DiagnosisCallback(Watch, Callback):
+class DiagnosisCallback(Monitor, Callback):
     """A callback for Lightning::
 
         Trainer(callbacks=[DiagnosisCallback("runs/today")]).fit(model, batches)

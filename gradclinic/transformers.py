@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from gradclinic.watch import Watch
+from gradclinic.monitor import Monitor
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(missing, name=error.name) from error
 
 
-class DiagnosisCallback(Watch, TrainerCallback):
+class DiagnosisCallback(Monitor, TrainerCallback):
     """A callback for the Trainer of Hugging Face, best used in a with-block::
 
         with DiagnosisCallback("runs/today") as watch:

@@ -12,7 +12,7 @@ TOOL = [
     {"recording"},
     {"recorder"},
     {"plots", "tensorboard"},
-    {"watch"},  # what the callbacks share
+    {"monitor"},  # what the callbacks share
     {"lightning", "transformers"},
 ]
 LESSONS = [  # the course; all of the tool lies below it

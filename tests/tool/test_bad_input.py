@@ -6,7 +6,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from gradclinic import arguments, diagnosis, lightning, plots, recorder, remedies, tensorboard, transformers, watch
+from gradclinic import arguments, diagnosis, lightning, monitor, plots, recorder, remedies, tensorboard, transformers
 from gradclinic.record import Record
 from gradclinic.recorder import Recorder, probe
 from tests.helpers import refusals
@@ -109,7 +109,7 @@ BAD = [
     # callbacks
     *(
         (make, lambda make=make, bad=bad: make(**bad), error, message)
-        for make in (watch.Watch, lightning.DiagnosisCallback, transformers.DiagnosisCallback)
+        for make in (monitor.Monitor, lightning.DiagnosisCallback, transformers.DiagnosisCallback)
         for bad, error, message in (
             ({"logdir": 5}, TypeError, r"logdir.*path.*5"),
             ({"logdir": __file__}, FileExistsError, r"test_bad_input.*already"),

@@ -133,7 +133,7 @@ def test_a_network_is_recorded_saved_loaded_and_diagnosed(seen, bare):
 def test_nothing_of_the_course_and_no_extra_is_imported(seen):
     modules = set(seen["modules"])
     assert not {name for name in modules if name.startswith("gradclinic.course")}
-    extras = ("plots", "tensorboard", "watch", "lightning", "transformers")
+    extras = ("plots", "tensorboard", "monitor", "lightning", "transformers")
     assert not {f"gradclinic.{name}" for name in extras} & modules
     assert not {name.split(".")[0] for name in modules} & set(ABSENT)
 

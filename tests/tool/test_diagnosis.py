@@ -302,19 +302,12 @@ def test_the_note_says_what_where_why_and_what_to_do(vanishing):
 def test_a_loss_that_is_not_finite_is_told_with_the_step_it_was_told_in(healthy, monkeypatch):
     """The loss is not of a layer, and may break in a step of which nothing else was recorded."""
     last = int(healthy.step[-1])
-    for step, ending in ((last + 11, "seen."), (1, "so it began inside the loss function.")):
+    for step in (1, last + 11):
         monkeypatch.setattr(Record, "first_nonfinite", (step, "the loss", "loss"))
         verdict = diagnose(healthy)
-        assert verdict.kind == "overflow"
-        assert verdict.layers == ()
-        assert verdict.evidence[0].startswith(f"Step {step}: the loss is inf or NaN, the first that was seen")
-        assert verdict.evidence[0].endswith(ending)
+        assert (verdict.kind, verdict.layers) == ("overflow", ())
+        assert verdict.evidence == (f"Step {step}: the loss is inf or NaN, the first that was seen.",)
         assert f"Diagnosis after {max(step, last)} steps: overflow" in str(verdict)
-    unwatched = replace(healthy, output_rms=np.full_like(healthy.output_rms, math.nan))
-    assert "inside" not in diagnose(unwatched).evidence[0], "of outputs that nobody measured nothing is known"
-    broken = np.zeros_like(healthy.output_nonfinite)
-    broken[0, -1] = True
-    assert "inside" not in diagnose(replace(healthy, output_nonfinite=broken)).evidence[0]
 
 
 def test_the_verdict_is_data_too(vanishing):

@@ -17,7 +17,7 @@ from gradclinic.recorder import Recorder
 from gradclinic.recording.looks import Looks
 
 
-class Watch:
+class Monitor:
     """Records one training after the other and prints the diagnosis of each, once.
 
     A diagnosis is printed during the training, if two looks in a row find the same fault, or at once if something is
