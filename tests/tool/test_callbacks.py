@@ -18,12 +18,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from gradclinic import recorder as recorder_module
 from gradclinic.callbacks import lightning_callback, transformers_callback
 from gradclinic.course.data import digits
 from gradclinic.course.models import MLP
 from gradclinic.record import Record
 from gradclinic.recorder import Recorder
+from gradclinic.recording.optimizers import LISTENERS
 
 
 def same(a: Record, b: Record) -> None:
@@ -38,7 +38,7 @@ def same(a: Record, b: Record) -> None:
 def hooks(model: nn.Module) -> int:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     on_modules = sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
-    return on_modules + len(recorder_module._listening)
+    return on_modules + len(LISTENERS)
 
 
 def test_importing_the_package_imports_none_of_the_libraries():

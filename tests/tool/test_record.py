@@ -21,6 +21,7 @@ from gradclinic import diagnose, plots
 from gradclinic.course.data import digits
 from gradclinic.record import HISTOGRAM_EDGES, Record
 from gradclinic.recorder import Recorder
+from gradclinic.recording.schedule import due
 
 ARRAYS = [f.name for f in dataclasses.fields(Record) if f.type is np.ndarray]
 
@@ -268,7 +269,7 @@ def test_an_error_of_any_kind_on_the_way_leaves_the_earlier_file(record, tmp_pat
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
-# Only the module of the record, which needs no PyTorch; the process kills itself when the bytes are written, before
+# The process kills itself when the bytes are written, before
 # the new file takes the place of the old.
 KILLED = """
 import importlib.util, os, signal, sys
@@ -307,6 +308,9 @@ def test_a_training_stopped_kept_and_resumed_gives_the_record_of_one_that_ran_th
     second.run(12, every=every, histograms=True).save(tmp_path / "second.npz")
 
     joined = Record.load(tmp_path / "first.npz").then(Record.load(tmp_path / "second.npz"), after=12)
+    assert joined.step.tolist() == sorted({*through.step, 12}), "the first has a row of its last step in any case"
+    shared = np.isin(joined.step, through.step)
+    joined = dataclasses.replace(joined, **{name: getattr(joined, name)[shared] for name in ARRAYS})
     same(joined, through, but=("last_step", "loss"))
     # a loss is the mean over the steps since the one recorded before, which the resumed recorder did not see
     seen = np.ones(len(through.step), dtype=bool)
@@ -328,7 +332,8 @@ def test_what_was_trained_after_the_checkpoint_is_left_out(tmp_path):
 
 def test_without_a_word_the_steps_go_on_from_the_last_one_that_is_known():
     sparse = Training().run(10, every=4)
-    assert sparse.step.tolist() == [1, 5, 9]
+    assert sparse.step.tolist() == [1, 5, 9, 10]
+    sparse = dataclasses.replace(sparse, **{name: getattr(sparse, name)[:-1] for name in ARRAYS})
     assert dataclasses.replace(sparse, last_step=None).then(sparse).step.tolist() == [1, 5, 9, 10, 14, 18]
     assert dataclasses.replace(sparse, last_step=10).then(sparse).step.tolist() == [1, 5, 9, 11, 15, 19]
     thrice = dataclasses.replace(sparse, last_step=10)
@@ -407,9 +412,7 @@ def test_a_row_costs_what_the_documentation_says(record):
     hundred = sum(getattr(long(1), name).nbytes for name in ARRAYS)
     assert round(hundred * 100_000 / 20 / 1e6) == 33
     assert round(hundred * 100_000 / 1e7) == 66
-    usual, rows = Recorder(nn.Linear(1, 1)), 0
-    for usual._step in range(100_000):
-        rows += usual._due()
+    rows = sum(due(number, None) for number in range(1, 100_001))
     assert f"makes {hundred * rows / 1e6:.0f} MB. Every step" in page
 
 
