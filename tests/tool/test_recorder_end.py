@@ -125,26 +125,29 @@ def test_what_was_not_asked_for_is_not_in_the_last_row_either(options):
 
 
 def test_a_block_that_is_left_by_an_exception_has_its_last_step_too():
-    model = network()
-    with pytest.raises(KeyboardInterrupt), Recorder(model, every=4) as recorder:
-        train(model, torch.optim.SGD(model.parameters(), 0.01), recorder, 6)
-        raise KeyboardInterrupt
+    recorder = Recorder(model := network(), every=4)
+
+    def train_until_somebody_has_enough() -> None:
+        with recorder:
+            train(model, torch.optim.SGD(model.parameters(), 0.01), recorder, 6)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_until_somebody_has_enough()
     assert recorder.record.step.tolist() == [1, 5, 6]
 
 
 def test_a_step_that_fails_half_way_is_told_as_no_step():
     class Fails(torch.optim.SGD):
         def step(self, closure=None):
-            if self.param_groups[0]["lr"] == 0:
+            if recorder.record.last_step == 6:
                 raise RuntimeError("out of memory")
             return super().step(closure)
 
     model = network()
-    optimizer = Fails(model.parameters(), 0.01)
-    with pytest.raises(RuntimeError, match="out of memory"), Recorder(model, every=4) as recorder:
-        train(model, optimizer, recorder, 6)
-        optimizer.param_groups[0]["lr"] = 0
-        train(model, optimizer, recorder, 1)
+    optimizer, recorder = Fails(model.parameters(), 0.01), Recorder(model, every=4)
+    with pytest.raises(RuntimeError, match="out of memory"), recorder:
+        train(model, optimizer, recorder, 9)
     assert recorder.record.step.tolist() == [1, 5], "nobody knows what the weights of step 6 were"
     assert recorder.record.last_step == 6
 
@@ -248,16 +251,15 @@ def by_hand(model, steps: int = 3) -> None:
         model(torch.ones(2, 3)).square().sum().backward()
         with torch.no_grad():
             for p in model.parameters():
-                p -= 0.01 * p.grad
+                p.sub_(0.01 * p.grad)
                 p.grad = None
 
 
 @pytest.mark.parametrize("activations", [True, False])
 def test_a_loop_that_moves_the_weights_by_hand_is_told_of_capture(activations):
-    model = network()
-    with pytest.warns(RuntimeWarning, match=r"recorder\.capture\(\) after loss\.backward\(\)"):
-        with Recorder(model, activations=activations) as recorder:
-            by_hand(model)
+    recorder = Recorder(model := network(), activations=activations)
+    with pytest.warns(RuntimeWarning, match=r"recorder\.capture\(\) after loss\.backward\(\)"), recorder:
+        by_hand(model)
     assert len(recorder.record.step) == 0
     assert [note for note in recorder.notes if "recorder.capture() after loss.backward()" in note] == recorder.notes
     assert len(recorder.notes) == 1
@@ -265,11 +267,12 @@ def test_a_loop_that_moves_the_weights_by_hand_is_told_of_capture(activations):
 
 def test_an_optimiser_of_other_parameters_is_told_in_the_same_note():
     model, stale = network(), network()  # as after a copy, or a move that made new parameters
-    optimizer = torch.optim.SGD(stale.parameters(), 0.1)
+    recorder, optimizer = Recorder(model), torch.optim.SGD(stale.parameters(), 0.1)
+    recorder.__enter__()
+    model(torch.ones(2, 3)).sum().backward()
+    optimizer.step()
     with pytest.warns(RuntimeWarning, match="no optimiser that holds the model's parameters took a step"):
-        with Recorder(model):
-            model(torch.ones(2, 3)).sum().backward()
-            optimizer.step()
+        recorder.__exit__()
 
 
 def test_without_need_nothing_is_said():
@@ -293,9 +296,11 @@ def test_without_need_nothing_is_said():
             with Recorder(model := network()) as recorder:
                 loop(model, recorder)
         assert recorder.notes == []
-    with pytest.raises(ValueError, match="the user's own"), Recorder(model := network()) as recorder:
-        model(torch.ones(2, 3)).sum().backward()
-        raise ValueError("the user's own")
+    recorder = Recorder(model := network())
+    recorder.__enter__()
+    model(torch.ones(2, 3)).sum().backward()
+    error = ValueError("the user's own")
+    recorder.__exit__(type(error), error, None)
     assert recorder.notes == [], "an exception says enough"
 
 
@@ -305,14 +310,15 @@ def test_without_need_nothing_is_said():
 @pytest.mark.parametrize("alarm", [False, True])
 def test_a_recorder_that_is_never_left_goes_with_its_model(alarm):
     before = len(LISTENERS)
-    model = network()
-    recorder = Recorder(model, on_alarm=(lambda _: print(recorder)) if alarm else None)
+    model, known = network(), []
+    recorder = Recorder(model, on_alarm=known.append if alarm else None)
+    known.append(recorder)  # so the handler knows the recorder
     recorder.__enter__()
     optimizer = torch.optim.SGD(model.parameters(), 0.01)
     train(model, optimizer, recorder, 3)
     assert len(recorder.record.step) == 3
     gone = [weakref.ref(thing) for thing in (model, recorder, model[0].weight)]
-    del model, recorder, optimizer
+    del model, recorder, optimizer, known
     gc.collect()
     assert [thing() for thing in gone] == [None] * 3, "something still holds the model or its recorder"
     assert len(LISTENERS) == before

@@ -242,11 +242,10 @@ def test_what_the_handler_raises_comes_out_of_the_step_and_ends_the_training_cle
 
 
 def test_the_handler_is_heard_by_a_loop_that_captures_too():
-    model = network()
-    with pytest.raises(Stop), Recorder(model, every=1, on_alarm=stop) as recorder:
-        for _ in range(3):
-            recorder.log_loss(math.inf)
-            model(torch.ones(1, 3)).sum().backward()
+    with Recorder(model := network(), every=1, on_alarm=stop) as recorder:
+        recorder.log_loss(math.inf)
+        model(torch.ones(1, 3)).sum().backward()
+        with pytest.raises(Stop):
             recorder.capture()
     assert recorder.record.last_step == 1
 
