@@ -141,7 +141,7 @@ class Record:
         steps = f"{len(self.step)} recorded"
         steps += f", {self.step[0]} to {self.step[-1]}" if len(self.step) else ""
         layers = f"{len(self.layers)}"
-        layers += f", {self.layers[0]} to {self.layers[-1]}" if len(self.layers) > 1 else f", {self.layers[0]}"
+        layers += f', "{self.layers[0]}" to "{self.layers[-1]}"' if len(self.layers) > 1 else f', "{self.layers[0]}"'
         kinds = ", ".join(dict.fromkeys(self.activation_kinds))
         told = self.loss[~np.isnan(self.loss)]
         loss = f"{told[0]:.3g} to {told[-1]:.3g}" if len(told) else "not told"

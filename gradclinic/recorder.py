@@ -207,7 +207,7 @@ def probe(
         try:
             for p, _ in gradients:
                 p.grad = None
-            loss_function(model(inputs), targets).backward()  # type: ignore[no-untyped-call]  # torch has not typed it
+            loss_function(model(inputs), targets).backward()
             recorder.capture()
         finally:
             for p, gradient in gradients:

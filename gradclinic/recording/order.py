@@ -61,7 +61,7 @@ class ForwardOrder:
         for parameter in parameters:
             if parameter.requires_grad:
                 with self._notes.guard("the order of the model's own parameters"):
-                    handle = parameter.register_post_accumulate_grad_hook(Hook(come))  # type: ignore[no-untyped-call]
+                    handle = parameter.register_post_accumulate_grad_hook(Hook(come))
                     self._unused[id(parameter)] = handle
 
     def settled(self) -> None:

@@ -119,7 +119,7 @@ class Outputs(Observer):
             except Exception as error:
                 self._notes.add(f"the gradient at the output of {self._layers[index].name}", error)
 
-        now.handles.append(output.register_hook(hook))  # type: ignore[no-untyped-call]  # torch has not typed it
+        now.handles.append(output.register_hook(hook))
 
     def row(self, ranks: Ranks | None, /) -> Row:
         now, share = self._now, 1 if ranks is None else ranks.size

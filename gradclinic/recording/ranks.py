@@ -81,7 +81,7 @@ def own(tensor: Tensor) -> Tensor:
 def active() -> nn.Module | None:
     """The DistributedDataParallel whose forward pass is running."""
     # from a module inside, what is around it can be seen in no other way
-    return DistributedDataParallel._get_active_ddp_module()  # type: ignore[no-any-return,no-untyped-call]  # noqa: SLF001
+    return DistributedDataParallel._get_active_ddp_module()  # type: ignore[no-any-return]  # noqa: SLF001
 
 
 def ranks_of(model: nn.Module) -> Ranks | None:

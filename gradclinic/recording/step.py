@@ -32,6 +32,7 @@ class Step:
         self.passes_seen = False
         self._before = State.FRESH  # the state in which the optimiser at work began
         self._members: set[int] = set()  # optimisers that have taken part in the step
+        self._begun = False  # whether any has begun since the block did
 
     def forward_pass(self) -> None:
         """The model's forward pass begins, with gradients on. Inside an optimiser's step it is one of a closure."""
@@ -45,9 +46,9 @@ class Step:
 
     def begins(self, optimizer: int, left_out: bool = False) -> None:
         """An optimiser's step begins. ``left_out`` if a loss scaler has it change nothing."""
-        if self.state in AT_WORK:  # the one at work failed, or it calls another
+        if self.state in AT_WORK:  # the one at work failed, or it calls another one, or the method of its parent
             self.state = self._before
-        self._before = self.state
+        self._before, self._begun = self.state, True
         if left_out:
             self.state = State.SKIPPING
         elif self.state is State.STEPPED and optimizer not in self._members:
@@ -57,7 +58,11 @@ class Step:
 
     def ends(self, optimizer: int) -> State:
         """An optimiser's step ends. Returns the state in which it was at work."""
-        if self.state not in AT_WORK:  # it began before the block, or the one that it called has ended already
+        if self.state not in AT_WORK and self._begun:  # the one that it called has ended this step already
+            if self.state is State.STEPPED:
+                self._members.add(optimizer)
+            return State.JOINING
+        if self.state not in AT_WORK:  # it began before the block
             self.begins(optimizer)
         was = self.state
         if was is State.SKIPPING:
@@ -79,6 +84,7 @@ class Step:
         """A block begins: what comes is no part of an earlier step."""
         self.state = State.FRESH
         self._members.clear()
+        self._begun = False
 
     def of_a_loss(self) -> int:
         """The step that a loss told now belongs to: the one done, if no forward pass has begun since, else the next."""

@@ -70,7 +70,7 @@ def signs(record: Record) -> dict[str, float]:
     """
     return {
         "ratio": depth_ratio(record),
-        "update": float(np.median(np.median(record.update_ratio, axis=1))),
+        "update": float(np.nanmedian(np.median(record.update_ratio, axis=1))),  # unknown in the last step
         "dead": float(record.dead[0].max()),
     }
 
