@@ -1,13 +1,12 @@
 """What a recorder saw: one value per layer and step, as arrays that can be kept in a file and continued."""
 
-import html
 import json
 import math
 import os
 import uuid
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -21,6 +20,23 @@ from gradclinic.arguments import whole
 # The middle bin holds what is zero or smaller.
 _MAGNITUDES = [10 ** (exponent / 2) for exponent in range(-80, 21)]
 HISTOGRAM_EDGES = np.array([*(-m for m in reversed(_MAGNITUDES)), *_MAGNITUDES])
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A result in a few lines: a title, and what each line is about and says. As text, and as a small table."""
+
+    title: str
+    lines: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return "\n".join([self.title, *(f"  {what}: {value}" for what, value in self.lines)])
+
+    def _repr_html_(self) -> str:
+        from html import escape  # here, because its table of signs takes a tenth of what the package needs to import
+
+        rows = (f"<tr><th>{escape(what)}</th><td>{escape(value)}</td></tr>" for what, value in self.lines)
+        return f"<table><caption>{escape(self.title)}</caption>{''.join(rows)}</table>"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,13 +147,13 @@ class Record:
     # --- in short, and as plain data --------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return as_text("Record", self.in_short())
+        return str(self.summary("Record"))
 
     def _repr_html_(self) -> str:
-        return as_html("Record", self.in_short())
+        return self.summary("Record")._repr_html_()
 
-    def in_short(self) -> list[tuple[str, str]]:
-        """What is in it, as a few lines: what each is about, and a sentence."""
+    def summary(self, title: str, notes: Sequence[str] = ()) -> Summary:
+        """What is in it, as a few lines, with notes on what is not."""
         steps = f"{len(self.step)} recorded"
         steps += f", {self.step[0]} to {self.step[-1]}" if len(self.step) else ""
         layers = f"{len(self.layers)}"
@@ -156,7 +172,7 @@ class Record:
         if first is not None:
             where = "the loss" if first[2] == "loss" else f"the {first[2]} of {first[1]}"
             lines.append(("inf or NaN", f"first at step {first[0]}, {where}"))
-        return lines
+        return Summary(title, (*lines, *(("note", note) for note in notes)))
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain Python that JSON can hold: ``format``, ``version`` and each attribute.
@@ -328,17 +344,6 @@ assert {*_SHAPES, *_NAMES, *_COUNTS, "chance_loss"} == {f.name for f in fields(R
 
 # What numpy and zipfile also raise for bytes that make no sense.
 _ODD = (NotImplementedError, OverflowError, TypeError, MemoryError, RuntimeError)
-
-
-def as_text(title: str, lines: list[tuple[str, str]]) -> str:
-    """A few lines below a title."""
-    return "\n".join([title, *(f"  {what}: {value}" for what, value in lines)])
-
-
-def as_html(title: str, lines: list[tuple[str, str]]) -> str:
-    """The same as a small table."""
-    rows = (f"<tr><th>{html.escape(what)}</th><td>{html.escape(value)}</td></tr>" for what, value in lines)
-    return f"<table><caption>{html.escape(title)}</caption>{''.join(rows)}</table>"
 
 
 def _plain(values: Any) -> Any:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from gradclinic.arguments import number, whole
 from gradclinic.diagnosis import Diagnosis, diagnose
-from gradclinic.record import Record, as_html, as_text
+from gradclinic.record import Record, Summary
 from gradclinic.recording.layers import kind
 from gradclinic.recording.looks import Alarm
 from gradclinic.recording.schedule import FIRST_STEPS, INTERVAL
@@ -168,13 +168,13 @@ class Recorder:
         return diagnose(self.record)
 
     def __repr__(self) -> str:
-        return as_text(f"Recorder of {kind(self.model)}", self._in_short())
+        return str(self._summary())
 
     def _repr_html_(self) -> str:
-        return as_html(f"Recorder of {kind(self.model)}", self._in_short())
+        return self._summary()._repr_html_()
 
-    def _in_short(self) -> list[tuple[str, str]]:
-        return self.record.in_short() + [("note", note) for note in self.notes]
+    def _summary(self) -> Summary:
+        return self.record.summary(f"Recorder of {kind(self.model)}", self.notes)
 
 
 def probe(
