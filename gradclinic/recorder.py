@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from gradclinic.arguments import number, whole
 from gradclinic.diagnosis import Diagnosis, diagnose
-from gradclinic.record import Record, as_html, as_text
+from gradclinic.record import Record, as_html, as_text, in_short
 from gradclinic.recording.layers import kind
 from gradclinic.recording.looks import Alarm
 from gradclinic.recording.schedule import FIRST_STEPS, INTERVAL
@@ -174,7 +174,7 @@ class Recorder:
         return as_html(f"Recorder of {kind(self.model)}", self._in_short())
 
     def _in_short(self) -> list[tuple[str, str]]:
-        return self.record.in_short() + [("note", note) for note in self.notes]
+        return in_short(self.record) + [("note", note) for note in self.notes]
 
 
 def probe(
