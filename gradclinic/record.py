@@ -29,6 +29,28 @@ class Summary:
     title: str
     lines: tuple[tuple[str, str], ...]
 
+    @classmethod
+    def of(cls, record: "Record", title: str, notes: Sequence[str] = ()) -> "Summary":
+        """What is in a record, with notes on what is not."""
+        steps = f"{len(record.step)} recorded"
+        steps += f", {record.step[0]} to {record.step[-1]}" if len(record.step) else ""
+        ends = " to ".join(f'"{name}"' for name in dict.fromkeys(record.layers[:1] + record.layers[-1:]))
+        kinds = ", ".join(dict.fromkeys(record.activation_kinds))
+        told = record.loss[~np.isnan(record.loss)]
+        loss = f"{told[0]:.3g} to {told[-1]:.3g}" if len(told) else "not told"
+        loss += "" if math.isnan(record.chance_loss) else f"; {record.chance_loss:.3g} without looking at the input"
+        lines = [
+            ("steps", steps if record.last_step is None else f"{steps}, of {record.last_step} watched"),
+            ("layers", f"{len(record.layers)}, {ends}"),
+            ("activations", f"{len(record.activations)}" + (f" ({kinds})" if kinds else "")),
+            ("loss", loss),
+        ]
+        first = record.first_nonfinite
+        if first is not None:
+            where = "the loss" if first[2] == "loss" else f"the {first[2]} of {first[1]}"
+            lines.append(("inf or NaN", f"first at step {first[0]}, {where}"))
+        return cls(title, (*lines, *(("note", note) for note in notes)))
+
     def __str__(self) -> str:
         return "\n".join([self.title, *(f"  {what}: {value}" for what, value in self.lines)])
 
@@ -147,38 +169,17 @@ class Record:
     # --- in short, and as plain data --------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
-        return str(self.summary("Record"))
+        return str(Summary.of(self, "Record"))
 
     def _repr_html_(self) -> str:
-        return self.summary("Record")._repr_html_()
-
-    def summary(self, title: str, notes: Sequence[str] = ()) -> Summary:
-        """What is in it, as a few lines, with notes on what is not."""
-        steps = f"{len(self.step)} recorded"
-        steps += f", {self.step[0]} to {self.step[-1]}" if len(self.step) else ""
-        layers = f"{len(self.layers)}"
-        layers += f', "{self.layers[0]}" to "{self.layers[-1]}"' if len(self.layers) > 1 else f', "{self.layers[0]}"'
-        kinds = ", ".join(dict.fromkeys(self.activation_kinds))
-        told = self.loss[~np.isnan(self.loss)]
-        loss = f"{told[0]:.3g} to {told[-1]:.3g}" if len(told) else "not told"
-        loss += "" if math.isnan(self.chance_loss) else f"; {self.chance_loss:.3g} without looking at the input"
-        lines = [
-            ("steps", steps if self.last_step is None else f"{steps}, of {self.last_step} watched"),
-            ("layers", layers),
-            ("activations", f"{len(self.activations)}" + (f" ({kinds})" if kinds else "")),
-            ("loss", loss),
-        ]
-        first = self.first_nonfinite
-        if first is not None:
-            where = "the loss" if first[2] == "loss" else f"the {first[2]} of {first[1]}"
-            lines.append(("inf or NaN", f"first at step {first[0]}, {where}"))
-        return Summary(title, (*lines, *(("note", note) for note in notes)))
+        return Summary.of(self, "Record")._repr_html_()
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain Python that JSON can hold: ``format``, ``version`` and each attribute.
 
-        Arrays are lists of lists. JSON knows neither NaN nor inf, so both are None; what was inf or NaN, and not only
-        unknown, is true in ``output_nonfinite`` and ``nonfinite``. ``histogram`` is None unless it was counted.
+        Arrays are lists of lists. JSON knows neither NaN nor inf, so both are None: ``output_nonfinite``,
+        ``nonfinite`` and ``first_bad_loss`` tell what was inf or NaN, and not only unknown. ``histogram`` is None
+        unless it was counted.
         """
         held: dict[str, Any] = {"format": self.FORMAT, "version": self.VERSION}
         for field in fields(self):
@@ -225,8 +226,8 @@ class Record:
             beside.unlink(missing_ok=True)
         return target
 
-    @classmethod
-    def load(cls, path: str | PathLike[str]) -> "Record":
+    @staticmethod
+    def load(path: str | PathLike[str]) -> "Record":
         """The record that ``save`` kept in a file. Nothing in the file is executed.
 
         Raises:
@@ -248,38 +249,9 @@ class Record:
                     ) from error
                 raise ValueError(f"{path} is no record: it was not written by Record.save ({error})") from error
         try:
-            return cls._from(arrays)
+            return _held_in(arrays)
         except ValueError as error:
             raise ValueError(f"{path} {error}") from error
-
-    @classmethod
-    def _from(cls, arrays: dict[str, np.ndarray]) -> "Record":
-        """Raises ValueError that says, as the end of a sentence about the file, what is wrong with the arrays."""
-        try:
-            header = json.loads(str(arrays["header"]))
-            kind, version = header["format"], header["version"]
-        except (KeyError, TypeError, ValueError):
-            kind, version = None, None
-        if kind not in (cls.FORMAT, *cls.EARLIER_FORMATS) or not isinstance(version, int):
-            raise ValueError("is no record: it was not written by Record.save")
-        if version > cls.VERSION:
-            raise ValueError(
-                f"is a record of version {version}, and this package reads up to {cls.VERSION}: a newer one is needed"
-            )
-        missing = ({*_NAMES, "last_step"} - set(header)) | ({*_SHAPES, "chance_loss"} - set(arrays))
-        if missing:
-            raise ValueError(f"is a damaged record: it lacks {', '.join(sorted(missing))}")
-        sizes = {"S": arrays["step"].size, "L": len(header["layers"]), "A": len(header["activations"])}
-        sizes["B"] = arrays["histogram"].shape[-1] if arrays["histogram"].ndim == 3 else 0
-        for name, (shape, kind) in _SHAPES.items():
-            array, wanted = arrays[name], tuple(sizes[letter] for letter in shape)
-            if array.shape != wanted or array.dtype.kind != kind:
-                raise ValueError(
-                    f"is a damaged record: {name} should have shape {wanted}, and has {array.shape} of {array.dtype}"
-                )
-        held: dict[str, Any] = {name: arrays[name] for name in _SHAPES}
-        held |= {name: tuple(header[name]) for name in _NAMES} | {name: header.get(name) for name in _COUNTS}
-        return cls(**held, chance_loss=float(arrays["chance_loss"]))
 
     # --- continued ----------------------------------------------------------------------------------------------
 
@@ -353,6 +325,35 @@ def _plain(values: Any) -> Any:
         known = known.astype(object)
         known[~np.isfinite(values)] = None
     return known.tolist()
+
+
+def _held_in(arrays: dict[str, np.ndarray]) -> Record:
+    """Raises ValueError that says, as the end of a sentence about the file, what is wrong with the arrays."""
+    try:
+        header = json.loads(str(arrays["header"]))
+        kind, version = header["format"], header["version"]
+    except (KeyError, TypeError, ValueError):
+        kind, version = None, None
+    if kind not in (Record.FORMAT, *Record.EARLIER_FORMATS) or not isinstance(version, int):
+        raise ValueError("is no record: it was not written by Record.save")
+    if version > Record.VERSION:
+        raise ValueError(
+            f"is a record of version {version}, and this package reads up to {Record.VERSION}: a newer one is needed"
+        )
+    missing = ({*_NAMES, "last_step"} - set(header)) | ({*_SHAPES, "chance_loss"} - set(arrays))
+    if missing:
+        raise ValueError(f"is a damaged record: it lacks {', '.join(sorted(missing))}")
+    sizes = {"S": arrays["step"].size, "L": len(header["layers"]), "A": len(header["activations"])}
+    sizes["B"] = arrays["histogram"].shape[-1] if arrays["histogram"].ndim == 3 else 0
+    for name, (shape, kind) in _SHAPES.items():
+        array, wanted = arrays[name], tuple(sizes[letter] for letter in shape)
+        if array.shape != wanted or array.dtype.kind != kind:
+            raise ValueError(
+                f"is a damaged record: {name} should have shape {wanted}, and has {array.shape} of {array.dtype}"
+            )
+    held: dict[str, Any] = {name: arrays[name] for name in _SHAPES}
+    held |= {name: tuple(header[name]) for name in _NAMES} | {name: header.get(name) for name in _COUNTS}
+    return Record(**held, chance_loss=float(arrays["chance_loss"]))
 
 
 def _path(path: object) -> Path:

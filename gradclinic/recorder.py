@@ -174,7 +174,7 @@ class Recorder:
         return self._summary()._repr_html_()
 
     def _summary(self) -> Summary:
-        return self.record.summary(f"Recorder of {kind(self.model)}", self.notes)
+        return Summary.of(self.record, f"Recorder of {kind(self.model)}", self.notes)
 
 
 def probe(

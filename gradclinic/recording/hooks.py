@@ -1,6 +1,6 @@
 """What is put on a model to see its passes, and what that gives."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,32 +30,62 @@ def nothing(*_: object) -> None:
     """What the hooks of a copy do."""
 
 
-class Switch:
-    """Forward hooks that are on a model for some steps only."""
+class ModelHooks:
+    """The hooks on a model: one hears of its forward passes, those on layers are on for some steps only."""
 
-    def __init__(self, notes: Notes):
-        self._notes = notes
-        self._hooks: list[tuple[nn.Module, Hook]] = []
-        self._handles: list[RemovableHandle] = []
+    def __init__(self, model: nn.Module, notes: Notes):
+        self._model, self._notes = model, notes
+        self._shut: set[int] = set()  # ids of modules that take no hook
+        self._layers: list[tuple[nn.Module, Hook]] = []
+        self._layer_handles: list[RemovableHandle] = []
+        self._pass_handle: RemovableHandle | None = None
+
+    def put_on(
+        self, new_pass: Callable[..., None], layers: Iterable[tuple[nn.Module, Hook]], wanted: Sequence[nn.Module]
+    ) -> None:
+        """Hear of passes from now on, and serve these hooks on layers when they are turned on.
+
+        Args:
+            new_pass: a forward pre-hook of the model.
+            layers: forward hooks, and the modules they are for.
+            wanted: modules whose output somebody wants to see: that it cannot be seen is noted.
+        """
+        inside, scripts = compiled(self._model), scripted(self._model)
+        if any(id(module) in inside for module in wanted):
+            self._notes.add("outputs inside torch.compile", "hooks there would change what is compiled")
+        if any(id(module) in scripts for module in wanted):
+            self._notes.add("outputs inside torch.jit", "a script takes no hooks, and a trace never calls them")
+        self._shut = inside | scripts
+        self._layers = [(module, hook) for module, hook in layers if self.reach(module)]
+        if id(self._model) not in scripts:
+            with self._notes.guard("the forward pass"):
+                self._pass_handle = self._model.register_forward_pre_hook(Hook(new_pass))
+
+    def reach(self, module: nn.Module) -> bool:
+        """Whether a hook on the module is called."""
+        return id(module) not in self._shut
 
     @property
     def on(self) -> bool:
-        return bool(self._handles)
-
-    def take(self, hooks: Iterable[tuple[nn.Module, Hook]]) -> None:
-        """Serve these from now on."""
-        self.turn(False)
-        self._hooks = list(hooks)
+        """Whether the hooks on layers are."""
+        return bool(self._layer_handles)
 
     def turn(self, on: bool) -> None:
-        if on and not self._handles:
-            for module, hook in self._hooks:
+        """Put the hooks on the layers, or take them off."""
+        if on and not self._layer_handles:
+            for module, hook in self._layers:
                 with self._notes.guard(f"the output of {type(module).__name__}"):
-                    self._handles.append(module.register_forward_hook(hook))
-        elif not on and self._handles:
-            for handle in self._handles:
+                    self._layer_handles.append(module.register_forward_hook(hook))
+        elif not on and self._layer_handles:
+            for handle in self._layer_handles:
                 handle.remove()
-            self._handles.clear()
+            self._layer_handles.clear()
+
+    def take_off(self) -> None:
+        self.turn(False)
+        if self._pass_handle is not None:
+            self._pass_handle.remove()
+            self._pass_handle = None
 
 
 def compiled(model: nn.Module) -> set[int]:

@@ -1,12 +1,11 @@
 """The one that is told of passes and steps, and has the observers measure them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import distributed, nn
 
-from gradclinic.recording.hooks import Hook, Switch, compiled, in_backward, scripted
+from gradclinic.recording.hooks import ModelHooks, in_backward
 from gradclinic.recording.layers import Layer, layers_of
 from gradclinic.recording.looks import Alarm
 from gradclinic.recording.losses import Losses
@@ -21,9 +20,6 @@ from gradclinic.recording.rows import Rows
 from gradclinic.recording.schedule import due
 from gradclinic.recording.step import AT_WORK, State, Step
 from gradclinic.recording.units import Units, activations_of
-
-if TYPE_CHECKING:
-    from torch.utils.hooks import RemovableHandle
 
 
 class Watch:
@@ -59,11 +55,10 @@ class Watch:
         units = Units(self.activations, self.notes)
         self._observers: Sequence[Observer] = (self._outputs, units, self._parameters, self.losses)
         self.rows = Rows(self._observers)
-        self._order, self._layer_hooks = ForwardOrder(self.notes), Switch(self.notes)
+        self._order, self._hooks = ForwardOrder(self.notes), ModelHooks(model, self.notes)
         self._outputs_watched = activations
         self._open = False
         self._ranks: Ranks | None = None
-        self._pass_handle: RemovableHandle | None = None
         self._reading: Reading | None = None
         self._stamp: tuple[int, int] | None = None  # of the gradients that the last step has used
         self._news = False  # whether a row was added since the alarm looked
@@ -110,21 +105,12 @@ class Watch:
     def _put_hooks_on(self, layers: Sequence[Layer]) -> None:
         modules = [layer.module for layer in self.layers if layer.module is not None]
         modules += [activation.module for activation in self.activations]
-        shut, scripts = compiled(self._model), scripted(self._model)
-        if self._outputs_watched and shut:
-            self.notes.add("outputs inside torch.compile", "hooks there would change what is compiled")
-        if self._outputs_watched and any(id(module) in scripts for module in modules):
-            self.notes.add("outputs inside torch.jit", "a script takes no hooks, and a trace never calls them")
-        if id(self._model) not in scripts:
-            with self.notes.guard("the forward pass"):
-                self._pass_handle = self._model.register_forward_pre_hook(Hook(self._new_pass))
-        shut |= scripts
-        self._order.watch(module for module in modules if id(module) not in shut)
+        pairs = [pair for observer in self._observers for pair in observer.hooks()]
+        self._hooks.put_on(self._new_pass, pairs, modules if self._outputs_watched else ())
+        self._order.watch(module for module in modules if self._hooks.reach(module))
         own = [parameter for layer in layers if layer.whole for parameter in layer.parameters]
-        if self._outputs_watched and self.step.number == 0 and id(self._model) not in shut:
+        if self._outputs_watched and self.step.number == 0 and self._hooks.reach(self._model):
             self._order.watch_use(own, self._outputs.reached)
-        hooks = [pair for observer in self._observers for pair in observer.hooks()]
-        self._layer_hooks.take(pair for pair in hooks if id(pair[0]) not in shut)
 
     def leave(self, failed: bool) -> None:
         """Stop listening; ``failed`` if an exception has ended the block. A collective, unless it has."""
@@ -133,13 +119,10 @@ class Watch:
         self._forget()
         with self.notes.guard("the last step"), torch.no_grad():
             self._add_last_row()
-        if self._pass_handle is not None:
-            self._pass_handle.remove()
-        self._layer_hooks.turn(False)
+        self._hooks.take_off()
         self._order.unwatch()
         self._parameters.let_go()
-        self._pass_handle = self._reading = None
-        self._open = False
+        self._reading, self._open = None, False
         if failed:
             return
         if self._ranks is not None and distributed.is_initialized():
@@ -156,7 +139,7 @@ class Watch:
 
     def _listen(self) -> None:
         """Have hooks on the layers if the coming step is recorded, and none otherwise."""
-        self._layer_hooks.turn(due(self.step.number + 1, self._every))
+        self._hooks.turn(due(self.step.number + 1, self._every))
 
     def _new_pass(self, module: nn.Module, _inputs: object) -> None:
         if torch.compiler.is_compiling() or module is not self._model or not torch.is_grad_enabled():
@@ -164,7 +147,7 @@ class Watch:
         self.step.forward_pass()
         if self._ranks is None and active() is not None:
             self._find_ranks()  # from the module inside, what is around it can only be seen while it runs
-        if not self._layer_hooks.on or in_backward():
+        if not self._hooks.on or in_backward():
             return
         if self._outputs.went_back and not self._parameters.any_gradient():
             self._forget()  # its gradients were thrown away, so no step came of that pass: a loss scaler saw inf
@@ -187,10 +170,10 @@ class Watch:
         if self.step.state is State.SKIPPING:
             return
         joins = self.step.state is State.JOINING
-        coming = (not joins or closure) and due(
-            self.step.number + 1, self._every
-        )  # a closure may run a pass of its own
-        if coming or (joins and self.rows.has(self.step.number)):
+        wanted = joins and self.rows.has(self.step.number)
+        if not joins or closure:  # a closure may run a pass, and the step is one of its own then
+            wanted = wanted or due(self.step.number + 1, self._every)
+        if wanted:
             with self.notes.guard("a step"), torch.no_grad():
                 self._reading = self._parameters.before(optimizer, joins, closure)
         else:
