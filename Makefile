@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book labs release grade feedback test lint serve tarball clean
+.PHONY: help setup book labs release grade feedback check test lint measure serve tarball clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,10 +25,10 @@ node_modules/.installed: package.json package-lock.json .npmrc $(BIN)/.installed
 	@touch $@
 
 book: $(BIN)/.installed node_modules/.installed  ## build the whole site into _build/html; EDITION=instructor: with solutions, into _build/instructor
-	@$(BIN)/python tools/book.py $(if $(EDITION),--edition $(EDITION))
+	@$(BIN)/python -m tools.book $(if $(EDITION),--edition $(EDITION))
 
 labs: $(BIN)/.installed  ## generate labs/ from solutions/, and run both
-	@$(BIN)/python tools/labs.py
+	@$(BIN)/python -m tools.labs
 
 release: $(BIN)/.installed  ## LAB=02-vanishing: enter a lab in the gradebook, and pack what learners get
 	@$(BIN)/python tools/grade.py release "$(LAB)"
@@ -39,12 +39,26 @@ grade: $(BIN)/.installed  ## LAB=02-vanishing: mark what lies in submitted/, int
 feedback: $(BIN)/.installed  ## LAB=02-vanishing: a page for each learner, and the tables with marks given by hand
 	@$(BIN)/python tools/grade.py feedback "$(LAB)"
 
-test: book lint  ## every test, on the built site too
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 120 tests labs solutions
+# A test that needs none of these is quick: see the markers in pyproject.toml.
+NEEDY := browser or site or grader or notebook or long
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile
+
+check: lint  ## within a minute: lint, types, and the tests that need no browser, grader or notebook
+	@$(PYTEST) -q -m "not ($(NEEDY))" tests
+
+# nbval first: what the labs give there the book shows and the tests read, so that each runs once.
+test: lint  ## every test, on the built site too
+	@$(PYTEST) -p tests.helpers.notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout 120 labs solutions
+	@$(MAKE) --no-print-directory book
+	@$(PYTEST) tests
 
 lint: $(BIN)/.installed
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+measure: $(BIN)/.installed node_modules/.installed  ## measure anew what the repository keeps of long measurements
+	@$(BIN)/python -m tools.measure
 
 serve: book  ## look at the site on http://localhost:8000
 	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory _build/html

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from tests.helpers import ROOT, absent
-from tools import measure, tarball
+from tools import measurements, tarball
 
 # Before the package is imported: the pages' measurements and the tests' are the same ones. Workers inherit the folder.
 if "GRADCLINIC_CACHE" not in os.environ:
-    os.environ["GRADCLINIC_CACHE"] = str(measure.prepare(ROOT))
+    os.environ["GRADCLINIC_CACHE"] = str(measurements.prepare(ROOT))
 torch.set_num_threads(1)
 
 

@@ -1,6 +1,6 @@
 """Build the site: `make book`. The old site stays in place until a new one is complete.
 
-python tools/book.py [--root FOLDER] [--edition instructor]
+python -m tools.book [--root FOLDER] [--edition instructor]
 """
 
 import argparse
@@ -19,12 +19,10 @@ from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors import load_executor
 from tqdm.contrib.concurrent import process_map
 
+from tools import measurements, runs
+from tools.pages import READERS, page_key
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # when it runs as a script
-
-from tools import measure, runs  # noqa: E402
-from tools.pages import READERS, page_key  # noqa: E402
-
 BIN = Path(sys.executable).parent
 RERUN = "\nrerun: always"  # in the header of a page that reads what the cache does not know of
 EDITIONS = {"public": "html", "instructor": "instructor"}  # and the folder in _build that holds its site
@@ -34,7 +32,7 @@ def environment(root: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
-        "GRADCLINIC_CACHE": str(measure.folder(root)),
+        "GRADCLINIC_CACHE": str(measurements.folder(root)),
         "OMP_NUM_THREADS": "1",  # notebooks run side by side; more threads each would only get in each other's way
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
@@ -108,8 +106,11 @@ def _execute_page(cache: Path, page: Path) -> bool:
     return bool(result.succeeded)
 
 
-def execute(root: Path, edition: str = "public") -> None:
-    """Run the notebooks that changed, or whose package did, side by side, into the cache that the build then reads."""
+def execute(root: Path, edition: str = "public") -> bool:
+    """Run the notebooks that changed, or whose package did, side by side, into the cache that the build then reads.
+
+    Returns whether all of them ran to their end.
+    """
     folder = root / "_build" / ".jupyter_cache"
     folder.mkdir(parents=True, exist_ok=True)
     made_for = folder / "keys.json"
@@ -129,8 +130,7 @@ def execute(root: Path, edition: str = "public") -> None:
     made_for.write_text(json.dumps(keys, indent=1))
     changed = [notebooks[record.uri] for record in cache.list_unexecuted() if record.uri in notebooks]
     if not changed:
-        return
-    measure.prepare(root)
+        return True
     os.environ.update(environment(root))
     done = process_map(
         partial(_execute_page, folder),
@@ -142,11 +142,13 @@ def execute(root: Path, edition: str = "public") -> None:
     for page, fine in zip(changed, done, strict=True):
         if not fine:
             print(f"{page.relative_to(root)} stopped with an error, which the build shows.", file=sys.stderr)
+    return all(done)
 
 
 def build(root: Path, edition: str = "public") -> int:
     """Build into a folder of its own and put it in place only when all went well. Returns the exit code."""
     copy_assets(root)
+    measurements.prepare(root)
     execute(root, edition)
     staging = root / "_build" / f"staging-{edition}"
     shutil.rmtree(staging, ignore_errors=True)

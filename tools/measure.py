@@ -1,61 +1,146 @@
-"""Measure anew all that takes long, and keep it in the repository with the hash of its code: `make measure`."""
+"""Measure anew all that takes long, and keep it in the repository: `make measure`.
 
-import hashlib
+python -m tools.measure                 execute every page and every lab from scratch, and keep what they measured
+python -m tools.measure --drawn TEXT    compute a few kept results anew, which ones this text decides, and compare
+
+A page that is executed afterwards shows the kept numbers. Numbers that agree with those kept before stay as they are.
+"""
+
+import argparse
+import importlib
 import json
+import math
+import os
+import platform
 import shutil
-import uuid
-from importlib.metadata import version
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from tools.imports import Place, sources
+import numpy as np
+import torch
 
-MEASURED_WITH = ("torch", "numpy")  # whose versions a measurement depends on
-KEEPER = "gradclinic.course.audit.kept"  # what keeps measurements is no part of what they measure
-WORTH = 0.2  # CPU seconds; a call that takes less is not kept in the repository
+from gradclinic.course.audit import claims
+from gradclinic.course.audit.kept import restored
+from gradclinic.record import Record
+from tools import book, measurements
+
+WORTH = 0.2  # CPU seconds; a call that takes less is not kept in the repository,
+DENSITY = 1e-4  # nor one that takes fewer CPU seconds for each byte
+TOLERANCE = 1e-6  # of ``apart``; on x86 results were the same to the last bit, but for single sums in float64
+SECONDS = 12  # of computing, for those that are drawn
+COMMON = "gradclinic.course.audit."  # left out of the names of files
 
 
-def keys(root: Path) -> dict[str, str]:
-    """Of each function whose results are kept, by its full name, a hash of its code and of what it is computed with."""
-    package = sources(root)
-    pins = [f"{name}=={version(name).partition('+')[0]}" for name in MEASURED_WITH]
-    found = {}
-    for place in package.decorated(Place("gradclinic.course.audit.claims", "memory")):
-        reached = {other for other in package.of_name(*place) if other.module != KEEPER}
-        found[".".join(place)] = hashlib.sha256("\0".join([package.digest(reached), *pins]).encode()).hexdigest()[:16]
+def function(name: str) -> Any:
+    module, _, last = name.rpartition(".")
+    return getattr(importlib.import_module(module), last)
+
+
+def again(name: str, given: dict[str, Any]) -> Any:
+    """What a measurement gives when it is computed here and now, with all that it rests on."""
+    folder, claims.memory.folder = claims.memory.folder, None
+    try:
+        return function(name)(**given)
+    finally:
+        claims.memory.folder = folder
+
+
+def read(name: str, result: Any) -> Any:
+    """What a measurement gave when it was kept."""
+    return restored(result, get_type_hints(function(name))["return"])
+
+
+def apart(one: Any, other: Any) -> float:
+    """How far apart two results lie: the largest difference between numbers, over the largest number of their array.
+
+    inf if they differ in form, in a text, or in what is inf or NaN.
+    """
+    if isinstance(other, Record):
+        one, other = tuple(vars(one).values()), tuple(vars(other).values())
+    if isinstance(other, tuple):
+        return max(map(apart, one, other), default=0.0) if len(one) == len(other) else math.inf
+    if isinstance(other, (str, type(None))):
+        return 0.0 if one == other else math.inf
+    numbers = [np.asarray(value, dtype=np.float64) for value in (one, other)]
+    if numbers[0].shape != numbers[1].shape:
+        return math.inf
+    odd = [np.where(np.isfinite(array), 0.0, array) for array in numbers]
+    if not np.array_equal(*odd, equal_nan=True):
+        return math.inf
+    finite = [array[np.isfinite(array)] for array in numbers]
+    largest = max(np.abs(array).max(initial=0.0) for array in finite)
+    return float(np.abs(finite[0] - finite[1]).max(initial=0.0) / largest) if largest else 0.0
+
+
+def long_ones(root: Path) -> dict[str, dict[str, Any]]:
+    """What was measured and took long, by the name of each function: what the repository should keep of it."""
+    keys = measurements.keys(root)
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(measurements.folder(root).glob("*/*.json")):
+        entry = json.loads(file.read_text())
+        if entry["seconds"] >= max(WORTH, DENSITY * file.stat().st_size):
+            name = entry.pop("function")
+            found.setdefault(name, {"function": name, "key": keys[name], "entries": {}})["entries"][file.stem] = entry
     return found
 
 
-def folder(root: Path) -> Path:
-    """Where pages, notebooks and tests look for what was measured before."""
-    return root / "_build" / "measurements"
+def merged(new: dict[str, Any], old: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """New content of a file, with old results where they agree; and a sentence for each that does not."""
+    if old["key"] != new["key"]:
+        return new, []
+    entries, said = {}, []
+    for call, entry in new["entries"].items():
+        entries[call] = before = old["entries"].get(call, entry)
+        distance = apart(read(new["function"], before["result"]), read(new["function"], entry["result"]))
+        if distance > TOLERANCE:
+            entries[call] = entry
+            said.append(f"{new['function']} of {entry['given']} was kept with other numbers, {distance:.1g} apart")
+    return {**new, "entries": entries}, said
 
 
-def kept(root: Path) -> Path:
-    """Where the repository keeps measurements, a file for each function."""
-    return root / "book" / "assets" / "measurements"
+def measure(root: Path) -> bool:
+    """Execute everything from scratch, and write what the repository should keep. Returns whether all went well."""
+    for made in (".jupyter_cache", "runs", "measurements"):
+        shutil.rmtree(root / "_build" / made, ignore_errors=True)
+    measurements.prepare(root, with_kept=False)
+    if not book.execute(root):
+        return False
+    target, said, calls, size = measurements.kept(root), [], 0, 0
+    found = {target / f"{name.removeprefix(COMMON)}.json": new for name, new in long_ones(root).items()}
+    for file in set(target.glob("*.json")) - set(found):
+        file.unlink()
+    for file, new in found.items():
+        content, different = merged(new, json.loads(file.read_text())) if file.exists() else (new, [])
+        lines = [f"{json.dumps(call)}: {json.dumps(entry)}" for call, entry in content["entries"].items()]
+        head = json.dumps({**content, "entries": None}).removesuffix("null}")
+        measurements.write(head + "{\n" + ",\n".join(lines) + "\n}}\n", file)
+        said, calls, size = said + different, calls + len(lines), size + file.stat().st_size
+    print(*said, sep="\n")
+    print(f"{target.relative_to(root)} keeps {calls} results in {size / 1e6:.1f} MB. Commit what `git status` names.")
+    return True
 
 
-def prepare(root: Path, with_kept: bool = True) -> Path:
-    """Lay out what fits today's code; what does not goes. Returns the folder, for ``GRADCLINIC_CACHE``."""
-    fitting, target = keys(root), folder(root)
-    for old in target.glob("*/"):
-        if old.name not in fitting.values():
-            shutil.rmtree(old, ignore_errors=True)
-    for file in kept(root).glob("*.json") if with_kept else ():
-        found = json.loads(file.read_text())
-        if fitting.get(found["function"]) == found["key"]:
-            for name, entry in found["entries"].items():
-                place = target / found["key"] / f"{name}.json"
-                if not place.exists():
-                    write({"function": found["function"], **entry}, place)
-    write(fitting, target / "keys.json")
-    return target
+def draw(root: Path, by: str) -> bool:
+    """Compute a few kept results anew and print how far apart they are. Returns whether all agree."""
+    fine = True
+    for name, entry in measurements.drawn(root, by, SECONDS):
+        distance = apart(again(name, entry["given"]), read(name, entry["result"]))
+        print(f"{distance:.1g} apart: {name} of {entry['given']}")
+        fine &= distance <= TOLERANCE
+    return fine
 
 
-def write(content: Any, file: Path, **layout: Any) -> None:
-    """As JSON, all or nothing: another process may look for the file now."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{uuid.uuid4().hex}")
-    beside.write_text(json.dumps(content, **layout))
-    beside.replace(file)
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--drawn", metavar="TEXT", help="compare a few that are kept; which ones, this text decides")
+    arguments = parser.parse_args()
+    if platform.machine() not in ("x86_64", "AMD64"):
+        sys.exit(f"Kept results are those of x86 processors; this is {platform.machine()}, which rounds otherwise.")
+    if not os.environ.items() >= measurements.PORTABLE.items():  # PyTorch is loaded already, so begin again
+        command = [sys.executable, "-m", "tools.measure", *sys.argv[1:]]
+        sys.exit(subprocess.run(command, check=False, env=os.environ | measurements.PORTABLE).returncode)
+    torch.set_num_threads(1)
+    fine = measure(book.ROOT) if arguments.drawn is None else draw(book.ROOT, arguments.drawn)
+    sys.exit(not fine)

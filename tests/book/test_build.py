@@ -8,10 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_cache import get_cache
 
 from tests.helpers import ROOT
-from tests.helpers.imports import imported, modules
-from tools import book
+from tools import book, runs
+from tools.imports import sources
 
 HEADER = """---
 jupytext:
@@ -38,8 +39,8 @@ def small_book(tmp_path_factory) -> Path:
 
 
 def make(root: Path, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "tools" / "book.py"), "--root", str(root), *options]
-    return subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-m", "tools.book", "--root", str(root), *options]
+    return subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:
@@ -47,6 +48,7 @@ def fingerprint(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.notebook
 def test_a_good_book_is_built_and_says_where(small_book):
     result = make(small_book)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -55,6 +57,7 @@ def test_a_good_book_is_built_and_says_where(small_book):
     assert "42" in (site / "book" / "page.html").read_text()
 
 
+@pytest.mark.notebook
 @pytest.mark.parametrize(
     ("fault", "named"),
     [
@@ -79,39 +82,113 @@ def test_a_broken_page_fails_every_time_and_leaves_the_old_site(small_book, faul
         assert fingerprint(site) == before
 
 
-def test_results_are_kept_only_for_the_package_and_pins_they_came_from(tmp_path):
-    (tmp_path / "gradclinic").mkdir()
+# --- what is executed again -------------------------------------------------------------------------------------------
+
+FIGURES = """def phase_diagram():
+    '''Order and chaos.'''
+    return 1
+
+
+def overflow():
+    return 2
+"""
+
+
+@pytest.fixture
+def stamped(tmp_path) -> Path:
+    """Two pages that print when they were run: one draws a figure and reads a file, one does neither."""
     (tmp_path / "requirements.txt").write_text("torch==1\n")
-    module = tmp_path / "gradclinic" / "theory.py"
-    module.write_text("A = 1\n")
-    keys = {book.key(tmp_path)}
-    module.write_text("A = 2\n")
-    keys.add(book.key(tmp_path))
-    (tmp_path / "requirements.txt").write_text("torch==2\n")
-    keys.add(book.key(tmp_path))
-    (tmp_path / "gradclinic" / "models.py").write_text("")
-    keys.add(book.key(tmp_path))
-    assert len(keys) == 4
-    assert book.key(tmp_path) in keys
+    for name in ("__init__", "course/__init__", "course/figures"):
+        (tmp_path / "gradclinic" / "course").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "gradclinic" / f"{name}.py").write_text(FIGURES if name.endswith("figures") else "")
+    (tmp_path / "book" / "assets").mkdir(parents=True)
+    (tmp_path / "book" / "assets" / "labs.json").write_text("{}")
+    (tmp_path / "book" / "assets" / "skips.json").write_text("{}")
+    (tmp_path / "_toc.yml").write_text("root: book/draws\nchapters:\n  - file: book/counts\n")
+    draws = "if False:\n    from gradclinic.course import figures\n    figures.phase_diagram(), 'assets/labs.json'\n"
+    for name, code in {"draws": draws, "counts": "6 * 7\n"}.items():
+        stamp = "import time\nprint(time.time_ns())\n"
+        page = f"{HEADER}# {name}\n\n```{{code-cell}} python\n{code}{stamp}```\n"
+        (tmp_path / "book" / f"{name}.md").write_text(page)
+    return tmp_path
 
 
-def test_measurements_outlive_a_change_of_what_only_draws_or_judges(tmp_path):
-    (tmp_path / "gradclinic" / "exercises").mkdir(parents=True)
-    before = book.measurements(tmp_path), book.key(tmp_path)
-    (tmp_path / "gradclinic" / "plots.py").write_text("A = 1\n")
-    (tmp_path / "gradclinic" / "exercises" / "vanishing.py").write_text("A = 1\n")
-    assert book.measurements(tmp_path) == before[0]
-    assert book.key(tmp_path) != before[1]
-    (tmp_path / "gradclinic" / "recorder.py").write_text("A = 1\n")
-    assert book.measurements(tmp_path) != before[0]
+def executed(root: Path) -> set[str]:
+    """Bring the cache up to date, as in a new process; returns the pages that were executed."""
+
+    def stamps() -> dict[str, str]:
+        cache = get_cache(root / "_build" / ".jupyter_cache")
+        kept = {
+            Path(record.uri).stem: cache.get_cached_project_nb(record.uri) for record in cache.list_project_records()
+        }
+        bundles = {name: cache.get_cache_bundle(record.pk) for name, record in kept.items() if record}
+        return {name: bundle.nb.cells[0].outputs[0].text for name, bundle in bundles.items()}
+
+    sources.cache_clear()
+    before = stamps()
+    book.execute(root)
+    after = stamps()
+    assert set(after) == {"draws", "counts"}
+    return {name for name in after if after[name] != before.get(name)}
 
 
-def test_measurements_rest_on_nothing_that_their_key_leaves_out():
-    reached, new = set(), {"audit"}
-    while new:
-        reached |= new
-        new = set().union(*(imported(p.read_text()) for name in new for p in modules()[name])) - reached
-    assert not reached & book.NO_MEASUREMENTS
+def edit(file: Path, old: str, new: str) -> None:
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+@pytest.mark.notebook
+def test_a_page_is_executed_again_when_what_it_stands_on_changed(stamped):
+    figures, page = stamped / "gradclinic" / "course" / "figures.py", stamped / "book" / "draws.md"
+    assert executed(stamped) == {"draws", "counts"}
+    edit(figures, "Order and chaos.", "Where order ends.")
+    edit(figures, "return 2", "return 3")
+    edit(page, "# draws", "# It draws")
+    (stamped / "book" / "assets" / "skips.json").write_text("[]")
+    assert executed(stamped) == set()
+    edit(figures, "return 1", "return 10")
+    assert executed(stamped) == {"draws"}
+    edit(figures, "return 10", "return 1")
+    assert executed(stamped) == {"draws"}, "what was kept for the first state is gone"
+    (stamped / "book" / "assets" / "labs.json").write_text("[]")
+    assert executed(stamped) == {"draws"}
+    edit(stamped / "requirements.txt", "1", "1  # a remark")
+    assert executed(stamped) == set()
+    edit(stamped / "requirements.txt", "torch==1", "torch==2")
+    assert executed(stamped) == {"draws", "counts"}
+    edit(page, "time_ns())", "time_ns() + 1)")
+    edit(figures, "return 1", "return 100")
+    assert executed(stamped) == {"draws"}
+    edit(page, "time_ns() + 1)", "time_ns())")
+    assert executed(stamped) == {"draws"}, "its code was seen before, but with another package"
+
+
+@pytest.mark.notebook
+def test_a_page_that_asks_for_it_is_always_executed(stamped):
+    edit(stamped / "book" / "counts.md", "---\n\n", "rerun: always\n---\n\n")
+    assert executed(stamped) == {"draws", "counts"}
+    assert executed(stamped) == {"counts"}
+
+
+def test_a_page_shows_the_run_of_a_lab_that_is_there_already(stamped, monkeypatch):
+    lab_file = stamped / "labs" / "01-lab" / "01-lab.ipynb"
+    lab_file.parent.mkdir(parents=True)
+    lab_file.write_text(lab(["print('run here')"]))
+    (stamped / "_toc.yml").write_text("root: labs/01-lab/01-lab\n")
+    run = nbformat.read(lab_file, as_version=4)
+    run.cells[1].outputs = [nbformat.v4.new_output("stream", text="run before")]
+    run.cells.append(nbformat.v4.new_code_cell("print('added')"))
+    sources.cache_clear()
+    monkeypatch.setattr(runs, "added", lambda notebook: [nbformat.v4.new_code_cell("print('added')")])
+    runs.keep(lab_file, run)
+    monkeypatch.setattr(book, "process_map", lambda *args, **kwargs: pytest.fail("it was executed"))
+    book.execute(stamped)
+    cache = get_cache(stamped / "_build" / ".jupyter_cache")
+    (cell,) = cache.get_cache_bundle(cache.get_cached_project_nb(str(lab_file)).pk).nb.cells
+    assert cell.outputs[0].text == "run before"
+
+
+# --- two editions -----------------------------------------------------------------------------------------------------
 
 
 def lab(cells: list[str]) -> str:
@@ -122,6 +199,7 @@ def lab(cells: list[str]) -> str:
     return nbformat.writes(notebook)
 
 
+@pytest.mark.notebook
 def test_only_the_instructors_edition_holds_solutions_and_it_leaves_the_public_site_alone(small_book):
     (small_book / "book" / "page.md").write_text(GOOD)
     for kind, source in (("labs", "answer = None"), ("solutions", "answer = 6 * 7  # the solution")):

@@ -9,7 +9,9 @@ from tools.imports import Sources
 
 PACKAGE = {
     "__init__": "",
-    "theory": '"""Predictions."""\n\nLEAK = 0.01\n\n\ndef slope(x):\n    """The slope."""\n    return x * LEAK  # as stated\n',
+    "theory": (
+        '"""Predictions."""\n\nLEAK = 0.01\n\n\ndef slope(x):\n    """The slope."""\n    return x * LEAK  # as stated\n'
+    ),
     "figures/__init__": "from small.figures.depth import phase_diagram\nfrom .time import *\n",
     "figures/depth": (
         "from small import theory\nfrom ._style import styled\n\n\n@styled\ndef phase_diagram(x):\n"
@@ -22,7 +24,9 @@ PACKAGE = {
         "_CLAIMS = {}\n\n\ndef claim(id):\n    def register(function):\n        _CLAIMS[id] = function\n"
         "        return function\n\n    return register\n\n\ndef finding(id):\n    return _CLAIMS[id]()\n"
     ),
-    "chapter": "from small.claims import claim\n\n\n@claim('S1')\ndef _s1():\n    return 1\n\n\ndef free():\n    return 2\n",
+    "chapter": (
+        "from small.claims import claim\n\n\n@claim('S1')\ndef _s1():\n    return 1\n\n\ndef free():\n    return 2\n"
+    ),
     "exercises": "import importlib\n\n\ndef labs():\n    return importlib.import_module('small.' + 'lazy')\n",
     "hooks": "import atexit\n\natexit.register(print, 'over')\n\n\ndef idle(x):\n    return x\n",
     "uses_hooks": "from small import hooks\n\nSIZE = 3\n",

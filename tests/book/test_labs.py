@@ -42,6 +42,7 @@ def test_every_lab_has_a_source_and_every_source_exercises():
     assert tool.names() == list(LABS)
 
 
+@pytest.mark.notebook
 @every_lab
 def test_labs_are_what_their_sources_generate(name, tmp_path):
     generated, kept = nbformat.read(tool.generate(name, tmp_path), as_version=4), read("labs", name)
@@ -118,6 +119,7 @@ def test_marked_cells_hold_what_nbval_compares(name, kind):
             assert cell.execution_count is None
 
 
+@pytest.mark.notebook
 @every_lab
 def test_right_answers_tick_within_a_minute_and_a_gigabyte(name):
     solved = runs.run(ROOT / "solutions" / name / f"{name}.ipynb")
@@ -128,6 +130,7 @@ def test_right_answers_tick_within_a_minute_and_a_gigabyte(name):
         assert said(solved.cells, exercise.name) == f"✓ {exercise.name}: Right.\n"
 
 
+@pytest.mark.notebook
 @every_lab
 def test_blank_and_wrong_answers_get_their_line_and_the_lab_runs_on(name):
     notebook = read("labs", name)
@@ -187,6 +190,7 @@ def test_a_run_is_kept_until_what_it_rests_on_changes(tmp_path):
     assert runs.kept(path) is None
 
 
+@pytest.mark.notebook
 def test_nbval_fails_when_a_stored_output_is_not_what_the_cell_prints(tmp_path):
     notebook = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(f"{tool.CHECKED}\nprint(6 * 7)")],

@@ -7,9 +7,11 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from gradclinic.course import audit
 from gradclinic.course.exercises import labs
 from tests.helpers import ROOT, page_names
 from tests.helpers.browser import visit
+from tests.helpers.verdicts import VERDICTS
 
 LABS = labs()
 EXERCISES = [exercise for lab in LABS for exercise in lab.exercises]
@@ -117,10 +119,6 @@ def test_the_page_shows_what_the_definitions_and_the_notebooks_say_today(site):
 
 
 def test_the_page_lists_each_statement_that_does_not_hold(site):
-    from test_audit import VERDICTS
-
-    from gradclinic.course import audit
-
     shown = {row[0]: row[1] for row in tables(site)["Statements that do not hold as they stand"]}
     assert shown == {id: verdict for id, verdict in VERDICTS.items() if verdict != audit.HOLDS}
 

@@ -11,13 +11,13 @@ import nbformat
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-from tools import book, measure, runs
+from tools import book, measurements, runs
 
 passed: dict[IPyNbFile, list[IPyNbCell]] = defaultdict(list)
 
 
 def pytest_configure() -> None:
-    measure.prepare(book.ROOT)
+    measurements.prepare(book.ROOT)
     os.environ.update(book.environment(book.ROOT))
 
 
