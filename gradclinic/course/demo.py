@@ -1,5 +1,7 @@
 """A network that does not learn is diagnosed, and treated as told, until it does."""
 
+from typing import Any
+
 import torch
 
 from gradclinic.course.data import digits
@@ -10,7 +12,7 @@ from gradclinic.diagnosis import diagnose
 from gradclinic.recorder import Recorder
 
 # Two faults: in so deep a sigmoid network the gradient vanishes, and the learning rate is far too low besides.
-BROKEN = {"activation": "sigmoid", "init": "xavier", "norm": None}
+BROKEN: dict[str, Any] = {"activation": "sigmoid", "init": "xavier", "norm": None}
 LEARNING_RATE = 1e-5
 DEPTH, EPOCHS = 20, 12
 ATTEMPTS = 4

@@ -1,9 +1,11 @@
 """A remedy as settings of this course's networks, so that a program can follow the advice of ``diagnose``."""
 
+from typing import Any
+
 from gradclinic.remedies import GATES, INITIALIZE, NORMALIZE, RELU, Remedy
 
 
-def changes(remedy: Remedy, activation: str, recurrent: bool = False) -> dict[str, object]:
+def changes(remedy: Remedy, activation: str, recurrent: bool = False) -> dict[str, Any]:
     """What a remedy changes in the settings of a network.
 
     Args:
