@@ -157,6 +157,7 @@ def test_the_command_prints_the_diagnosis_of_the_saved_run(seen, bare):
 @pytest.mark.parametrize(
     ("code", "install"),
     [
+        ("import gradclinic.plots", "pip install matplotlib"),
         ("import gradclinic.lightning", "pip install lightning"),
         ("import gradclinic.transformers", "pip install transformers accelerate"),
         ("from gradclinic import Record, tensorboard as t; t.write(Record.load('run.npz'), 'new')", "tensorboard"),
