@@ -9,6 +9,7 @@ Every threshold is a ratio; where they were set and how they do elsewhere stands
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
@@ -98,8 +99,6 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: no style and no script of its own, and a link for each remedy."""
-        from html import escape  # here, because its table of signs takes a tenth of what the package needs to import
-
         head = f"Diagnosis after {_counted(self.steps, 'step')}: <strong>{escape(self.kind)}</strong>"
         if self.layers:
             head += f"<br>Where: {escape(_span(self.layers))}"
