@@ -15,19 +15,19 @@ from gradclinic.recorder import Recorder
 BROKEN: dict[str, Any] = {"activation": "sigmoid", "init": "xavier", "norm": None}
 LEARNING_RATE = 1e-5
 DEPTH, EPOCHS = 20, 12
-ATTEMPTS = 4
+ATTEMPTS, SEED = 4, 0
 
 
-def demo(seed: int = 0) -> None:
+def demo() -> None:
     """Train, diagnose and apply the first remedy, until none is needed; print it all."""
-    data = digits(seed)
+    data = digits(SEED)
     settings, rate = dict(BROKEN), LEARNING_RATE
     print(f"A network of {DEPTH} hidden layers learns to read {len(data.x_train):,} handwritten digits.")
     for attempt in range(1, ATTEMPTS + 1):
-        model = MLP(DEPTH, **settings, seed=seed)
+        model = MLP(DEPTH, **settings, seed=SEED)
         recorder = Recorder(model)
         optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-        history = fit(model, data, optimizer, EPOCHS, recorder=recorder, seed=seed, progress=False)
+        history = fit(model, data, optimizer, EPOCHS, recorder=recorder, seed=SEED, progress=False)
         diagnosis = diagnose(recorder.record)
         told = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
         print(f"\n--- Training {attempt}: {told}, learning rate {rate:g}")
