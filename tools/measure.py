@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import torch
 
-from gradclinic.course.audit import claims
+from gradclinic.course.audit.claims import memory
 from gradclinic.course.audit.kept import restored
 from gradclinic.record import Record
 from tools import book, measurements
@@ -40,11 +40,11 @@ def function(name: str) -> Any:
 
 def again(name: str, given: dict[str, Any]) -> Any:
     """What a measurement gives when it is computed here and now, with all that it rests on."""
-    folder, claims.memory.folder = claims.memory.folder, None
+    folder, memory.folder = memory.folder, None
     try:
         return function(name)(**given)
     finally:
-        claims.memory.folder = folder
+        memory.folder = folder
 
 
 def read(name: str, result: Any) -> Any:
