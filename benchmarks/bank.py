@@ -6,8 +6,9 @@ must not. The cases of part "tune" may be looked at while rules are written. Tho
 architectures and other data, and are scored once.
 """
 
+import ast
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -177,7 +178,7 @@ class _Peers:
             if isinstance(module, (nn.ReLU, nn.Tanh, nn.Sigmoid)):
                 module.register_forward_hook(self._look)
 
-    def _look(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    def _look(self, _module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         if self.active:
             self._zero.append((output == 0).double().mean().item())
             self._beyond.append((inputs[0].abs() > 5).double().mean().item())
@@ -314,324 +315,227 @@ def changed(spec: Spec, change: dict) -> Spec:
     return replace(spec, **change)
 
 
-def _cases() -> list[Case]:
-    cases: list[Case] = []
+# What the runs of a family share, and the part that they stand in.
+FAMILIES: dict[str, tuple[str, Spec]] = {
+    # plain and residual MLPs on digits and diabetes, plain recurrence on the adding problem
+    "mlp": ("tune", Spec()),
+    "rnn": ("tune", Spec(data="adding", arch="rnn", width=32, lr=1e-2, steps=500)),
+    # convolutional, residual and gated networks on photographs; MLPs on tables with other shapes
+    "conv": ("held", Spec(data="patches", arch="conv", width=12)),
+    "gated": ("held", Spec(data="rows", arch="lstm", width=32, lr=5e-3)),
+    "table": ("held", Spec(data="cancer", batch=32)),
+    "wine": ("held", Spec(data="wine", batch=16, lr=2e-3)),
+}
 
-    def add(part: str, kind: str, name: str, spec: Spec, remedy: dict | None = None, shams=None, layer=None) -> None:
-        if kind != "healthy" and shams is None:
-            another_start = {"init": "xavier" if spec.arch in ("mlp", "conv") else "orthogonal"}
-            rate = {"learning rate too high": (another_start,), "learning rate too low": (another_start, {"clip": 1.0})}
-            shams = rate.get(kind, SLOWER_FASTER)
-        cases.append(Case(name, kind, part, spec, remedy or {}, shams or (), layer))
+# A case a line: its name, what mends it, the five settings that differ most, then others. A point stands for what the
+# family has. Above each group stand the family and the fault.
+COLUMNS = ("depth", "activation", "init", "optimizer", "lr")
+TABLE = """
+case                        remedy                  depth activ.   init optim.      lr  others
 
-    def parts(part: str, base: Callable[..., Spec]) -> Callable[..., None]:
-        def put(kind: str, name: str, remedy: dict | None = None, *, shams=None, layer=None, **fields) -> None:
-            add(part, kind, name, base(**fields), remedy, shams, layer)
+[mlp: vanishing]
+relu-24-pytorch             init=he                    24 .       pytorch .         1e-3  steps=350
+relu-16-small-start-sgd     init=he                    16 .           0.7 sgd       0.05
+tanh-20-small-start-sgd     init=xavier                20 tanh        0.5 sgd        0.1
+sigmoid-16-adam             activation=relu init=he    16 sigmoid  xavier .         1e-3
+sigmoid-6-sgd               activation=relu init=he     6 sigmoid pytorch sgd        0.1
 
-        return put
+[mlp: exploding]
+tanh-20-chaos-sgd           init=xavier                20 tanh        4.0 sgd       0.05
+tanh-16-chaos-adam          init=xavier                16 tanh        6.0 .         1e-3
+relu-16-large-start-sgd     init=he                    16 .           3.0 sgd       0.05
+relu-16-large-start-adam    init=he                    16 .           4.0 .         1e-3
+linear-30                   init=lecun                 30 linear      2.0 sgd       0.01
+residual-50-unscaled        branch_scale=0.14          50 .             . sgd       0.03  width=32 skip=True
 
-    # --- part "tune": plain and residual MLPs on digits and diabetes, plain recurrence on the adding problem
-    mlp = parts("tune", lambda **f: Spec(**f))
-    mlp("vanishing", "relu-24-pytorch", {"init": "he"}, depth=24, init="pytorch", lr=1e-3, steps=350)
-    mlp("vanishing", "relu-16-small-start-sgd", {"init": "he"}, depth=16, init=0.7, optimizer="sgd", lr=0.05)
-    mlp(
-        "vanishing",
-        "tanh-20-small-start-sgd",
-        {"init": "xavier"},
-        depth=20,
-        init=0.5,
-        activation="tanh",
-        optimizer="sgd",
-        lr=0.1,
-    )
-    mlp(
-        "vanishing",
-        "sigmoid-16-adam",
-        {"activation": "relu", "init": "he"},
-        depth=16,
-        activation="sigmoid",
-        init="xavier",
-        lr=1e-3,
-    )
-    mlp(
-        "vanishing",
-        "sigmoid-6-sgd",
-        {"activation": "relu", "init": "he"},
-        depth=6,
-        activation="sigmoid",
-        init="pytorch",
-        optimizer="sgd",
-        lr=0.1,
-    )
-    mlp(
-        "exploding",
-        "tanh-20-chaos-sgd",
-        {"init": "xavier"},
-        depth=20,
-        activation="tanh",
-        init=4.0,
-        optimizer="sgd",
-        lr=0.05,
-    )
-    mlp("exploding", "tanh-16-chaos-adam", {"init": "xavier"}, depth=16, activation="tanh", init=6.0, lr=1e-3)
-    mlp("exploding", "relu-16-large-start-sgd", {"init": "he"}, depth=16, init=3.0, optimizer="sgd", lr=0.05)
-    mlp("exploding", "relu-16-large-start-adam", {"init": "he"}, depth=16, init=4.0, lr=1e-3)
-    mlp("exploding", "linear-30", {"init": "lecun"}, depth=30, activation="linear", init=2.0, optimizer="sgd", lr=0.01)
-    mlp(
-        "exploding",
-        "residual-50-unscaled",
-        {"branch_scale": 0.14},
-        depth=50,
-        width=32,
-        skip=True,
-        optimizer="sgd",
-        lr=0.03,
-    )
-    mlp("overflow", "relu-26-scale-64", {"init": "he"}, depth=26, init=64.0, lr=1e-3)
-    mlp(
-        "overflow", "linear-40-scale-16", {"init": "lecun"}, depth=40, width=32, activation="linear", init=16.0, lr=3e-4
-    )
-    mlp(
-        "overflow", "relu-12-one-huge-layer", {"scaled_layer": None}, layer=7, depth=12, scaled_layer=(7, 1e39), lr=1e-3
-    )
-    mlp("dying ReLU", "relu-6-negative-bias", {"bias": None}, depth=6, bias=(0, -4.0), optimizer="sgd", lr=0.05)
-    mlp("dying ReLU", "relu-8-negative-bias-adam", {"bias": None}, depth=8, bias=(0, -6.0), lr=1e-3)
-    mlp("dying ReLU", "relu-10-one-dead-layer", {"bias": None}, layer=5, depth=10, bias=(5, -20.0), lr=1e-3)
-    mlp("dying ReLU", "relu-18-narrow", {"width": 48}, depth=18, width=2, lr=1e-3)
-    mlp(
-        "saturated",
-        "tanh-2-huge-start",
-        {"init": "xavier"},
-        depth=2,
-        activation="tanh",
-        init=300.0,
-        optimizer="sgd",
-        lr=0.1,
-    )
-    mlp(
-        "saturated",
-        "sigmoid-3-bias",
-        {"bias": None},
-        depth=3,
-        activation="sigmoid",
-        init=4.0,
-        bias=(0, 25.0),
-        optimizer="sgd",
-        lr=0.3,
-    )
-    mlp(
-        "saturated",
-        "tanh-6-one-layer",
-        {"bias": None},
-        layer=3,
-        depth=6,
-        activation="tanh",
-        init="xavier",
-        bias=(3, 15.0),
-        lr=1e-3,
-    )
-    mlp(
-        "saturated",
-        "sigmoid-2-raw-inputs",
-        {"bias": None, "init": "xavier"},
-        depth=2,
-        activation="sigmoid",
-        init=60.0,
-        bias=(0, -60.0),
-        lr=1e-3,
-    )
-    mlp("learning rate too high", "relu-4-sgd-fast", {"lr_times": 0.01}, optimizer="sgd", lr=5.0)
-    mlp(
-        "learning rate too high",
-        "tanh-8-sgd-fast",
-        {"lr_times": 0.01},
-        depth=8,
-        activation="tanh",
-        init="xavier",
-        optimizer="sgd",
-        lr=10.0,
-    )
-    mlp("learning rate too high", "relu-8-adam-fast", {"lr_times": 0.003}, depth=8, lr=0.5)
-    mlp(
-        "learning rate too high",
-        "tanh-6-adam-fast",
-        {"lr_times": 0.003},
-        depth=6,
-        activation="tanh",
-        init="xavier",
-        lr=0.5,
-    )
-    mlp("learning rate too high", "relu-6-momentum-fast", {"lr_times": 0.01}, depth=6, optimizer="momentum", lr=1.0)
-    mlp("learning rate too high", "relu-4-sgd-to-nan", {"lr_times": 0.001}, optimizer="sgd", lr=50.0)
-    mlp("learning rate too low", "relu-4-sgd-slow", {"lr_times": 1e4}, optimizer="sgd", lr=1e-5)
-    mlp(
-        "learning rate too low",
-        "tanh-8-adam-slow",
-        {"lr_times": 1e4},
-        depth=8,
-        activation="tanh",
-        init="xavier",
-        lr=2e-7,
-    )
-    mlp(
-        "learning rate too low",
-        "relu-8-batch-norm-slow",
-        {"lr_times": 1e5},
-        depth=8,
-        norm="batch",
-        optimizer="sgd",
-        lr=1e-6,
-    )
-    rnn = parts(
-        "tune", lambda **f: Spec(**{"data": "adding", "arch": "rnn", "width": 32, "lr": 1e-2, "steps": 500, **f})
-    )
-    rnn("vanishing", "rnn-adding-small-radius", {"arch": "gru", "init": "pytorch"}, init=0.3)
-    rnn("vanishing", "rnn-adding-default", {"arch": "gru"}, init="pytorch", lr=3e-3)
-    rnn("exploding", "rnn-adding-large-radius", {"arch": "gru", "init": "pytorch"}, init=4.0)
-    rnn("learning rate too low", "gru-adding-slow", {"lr_times": 1e4}, arch="gru", init="pytorch", lr=1e-6)
-    mlp("healthy", "relu-4")
-    mlp(
-        "healthy",
-        "one-tiny-layer",
-        depth=10,
-        activation="tanh",
-        init="xavier",
-        scaled_layer=(6, 1e-6),
-        optimizer="sgd",
-        lr=0.1,
-    )
-    mlp("healthy", "relu-12-sgd", depth=12, optimizer="sgd", lr=0.05)
-    mlp("healthy", "tanh-12-sgd", depth=12, activation="tanh", init="xavier", optimizer="sgd", lr=0.1)
-    mlp("healthy", "sigmoid-2", depth=2, activation="sigmoid", init="xavier", lr=1e-2)
-    mlp("healthy", "batch-norm-10", depth=10, norm="batch", lr=1e-3)
-    mlp("healthy", "residual-24-scaled", depth=24, skip=True, branch_scale=0.2, lr=1e-3)
-    mlp("healthy", "residual-12-unscaled", depth=12, skip=True, lr=1e-3)
-    mlp("healthy", "layer-norm-10", depth=10, norm="layer", lr=1e-3)
-    mlp("healthy", "many-dead-units", depth=2, width=256, bias=(1, -3.0), lr=3e-3)
-    mlp("healthy", "saturated-but-learning", depth=2, activation="tanh", init=3.0, lr=3e-3)
-    mlp("healthy", "summed-loss", reduction="sum", optimizer="sgd", lr=1e-3)
-    mlp("healthy", "frozen-half", depth=6, frozen=3)
-    mlp("healthy", "tied-layers", depth=6, tied=True, lr=1e-3)
-    mlp("healthy", "batches-of-4", batch=4, lr=1e-3, steps=400)
-    mlp("healthy", "warm-up", depth=8, warmup=60)
-    mlp("healthy", "active-clipping", depth=6, clip=0.1, optimizer="sgd", lr=1.0)
-    mlp("healthy", "accumulation", depth=6, accumulate=4, batch=16)
-    mlp("healthy", "converged", depth=4, before=400, steps=150)
-    mlp("healthy", "noisy-labels", label_noise=0.3)
-    mlp("healthy", "sigmoid-3-adam", depth=3, activation="sigmoid", init="xavier", lr=1e-2)
-    mlp("healthy", "diabetes", data="diabetes", depth=2, lr=1e-3, batch=32)
-    rnn("healthy", "gru-adding", arch="gru", init="pytorch")
+[mlp: overflow]
+relu-26-scale-64            init=he                    26 .          64.0 .         1e-3
+linear-40-scale-16          init=lecun                 40 linear     16.0 .         3e-4  width=32
+relu-12-one-huge-layer      scaled_layer=None          12 .             . .         1e-3  scaled_layer=(7,1e39)
 
-    # --- part "held": convolutional, residual and gated networks on photographs; MLPs on tables with other shapes
-    conv = parts("held", lambda **f: Spec(**{"data": "patches", "arch": "conv", "width": 12, **f}))
-    conv("vanishing", "conv-20-pytorch", {"init": "he"}, depth=20, init="pytorch", lr=1e-3)
-    conv("vanishing", "conv-16-small-start", {"init": "he"}, depth=16, init=0.4, lr=1e-3)
-    conv(
-        "vanishing",
-        "conv-sigmoid-10",
-        {"activation": "relu"},
-        depth=10,
-        activation="sigmoid",
-        init="he",
-        optimizer="sgd",
-        lr=0.05,
-    )
-    conv("exploding", "conv-16-large-start", {"init": "he"}, depth=16, init=4.0, optimizer="sgd", lr=0.02)
-    conv(
-        "exploding",
-        "conv-tanh-14-chaos",
-        {"init": "xavier"},
-        depth=14,
-        activation="tanh",
-        init=6.0,
-        optimizer="sgd",
-        lr=0.05,
-    )
-    conv(
-        "exploding",
-        "conv-residual-40-unscaled",
-        {"branch_scale": 0.16},
-        depth=40,
-        skip=True,
-        optimizer="sgd",
-        lr=0.01,
-        steps=150,
-    )
-    conv("overflow", "conv-30-scale-40", {"init": "he"}, depth=30, init=40.0, lr=1e-3, steps=150)
-    conv("overflow", "conv-one-huge-layer", {"scaled_layer": None}, layer=4, depth=8, scaled_layer=(4, 1e39))
-    conv("dying ReLU", "conv-negative-bias", {"bias": None}, depth=5, bias=(0, -8.0), lr=1e-3)
-    conv("dying ReLU", "conv-one-dead-layer", {"bias": None}, layer=3, depth=6, bias=(3, -30.0))
-    conv(
-        "saturated",
-        "conv-tanh-bias",
-        {"bias": None},
-        layer=2,
-        depth=4,
-        activation="tanh",
-        init="xavier",
-        bias=(2, 20.0),
-    )
-    conv("learning rate too high", "conv-sgd-fast", {"lr_times": 0.003}, optimizer="sgd", lr=20.0)
-    conv("learning rate too high", "conv-6-adam-fast", {"lr_times": 3e-3}, depth=6, lr=0.5)
-    conv("learning rate too low", "conv-adam-slow", {"lr_times": 1e4}, lr=3e-7)
-    conv("healthy", "conv-4")
-    conv("healthy", "conv-residual-16", depth=16, skip=True, branch_scale=0.25)
-    conv("healthy", "conv-batch-norm-10", depth=10, norm="batch")
-    conv("healthy", "conv-residual-batch-norm-16", depth=16, norm="batch", skip=True)
-    conv("healthy", "conv-clipped", depth=6, clip=0.1, optimizer="sgd", lr=0.5)
-    conv("healthy", "conv-frozen", depth=5, frozen=2)
-    conv("healthy", "conv-converged", before=300, steps=150)
-    gated = parts("held", lambda **f: Spec(**{"data": "rows", "arch": "lstm", "width": 32, "lr": 5e-3, **f}))
-    gated("learning rate too high", "lstm-adam-fast", {"lr_times": 3e-4}, lr=20.0)
-    gated("learning rate too low", "gru-adam-slow", {"lr_times": 1e4}, arch="gru", lr=5e-7)
-    gated("healthy", "lstm-rows")
-    gated("healthy", "gru-rows", arch="gru")
-    gated("healthy", "rnn-rows", arch="rnn", lr=2e-3)
-    table = parts("held", lambda **f: Spec(**{"data": "cancer", "batch": 32, **f}))
-    table(
-        "vanishing",
-        "cancer-tanh-24",
-        {"init": "xavier"},
-        depth=24,
-        activation="tanh",
-        init=0.4,
-        optimizer="sgd",
-        lr=0.1,
-    )
-    table("exploding", "cancer-relu-18", {"init": "he"}, depth=18, init=4.0, optimizer="sgd", lr=0.02)
-    table(
-        "saturated",
-        "cancer-sigmoid",
-        {"bias": None},
-        depth=3,
-        activation="sigmoid",
-        init=4.0,
-        bias=(0, 30.0),
-        optimizer="sgd",
-        lr=0.3,
-    )
-    table("dying ReLU", "cancer-relu", {"bias": None}, depth=5, bias=(0, -10.0))
-    table("healthy", "cancer-relu-3", depth=3)
-    table("healthy", "cancer-tanh-8", depth=8, activation="tanh", init="xavier", optimizer="sgd", lr=0.1)
-    table("healthy", "cancer-summed-loss", depth=3, reduction="sum", optimizer="sgd", lr=1e-3)
-    wine = parts("held", lambda **f: Spec(**{"data": "wine", "batch": 16, "lr": 2e-3, **f}))
-    wine("vanishing", "wine-relu-20", {"init": "he"}, depth=20, init=0.6, optimizer="sgd", lr=0.05)
-    wine(
-        "learning rate too high",
-        "wine-tanh-sgd-fast",
-        {"lr_times": 0.003},
-        depth=6,
-        activation="tanh",
-        init="xavier",
-        optimizer="sgd",
-        lr=30.0,
-    )
-    wine("learning rate too low", "wine-relu-sgd-slow", {"lr_times": 1e4}, depth=4, optimizer="sgd", lr=1e-6)
-    wine("healthy", "wine-relu-3", depth=3)
-    wine("healthy", "wine-batches-of-8", depth=3, batch=8, lr=1e-3)
-    wine("healthy", "wine-residual-layer-norm", depth=10, skip=True, norm="layer")
-    return cases
+[mlp: dying ReLU]
+relu-6-negative-bias        bias=None                   6 .             . sgd       0.05  bias=(0,-4.0)
+relu-8-negative-bias-adam   bias=None                   8 .             . .         1e-3  bias=(0,-6.0)
+relu-10-one-dead-layer      bias=None                  10 .             . .         1e-3  bias=(5,-20.0)
+relu-18-narrow              width=48                   18 .             . .         1e-3  width=2
+
+[mlp: saturated]
+tanh-2-huge-start           init=xavier                 2 tanh      300.0 sgd        0.1
+sigmoid-3-bias              bias=None                   3 sigmoid     4.0 sgd        0.3  bias=(0,25.0)
+tanh-6-one-layer            bias=None                   6 tanh     xavier .         1e-3  bias=(3,15.0)
+sigmoid-2-raw-inputs        bias=None init=xavier       2 sigmoid    60.0 .         1e-3  bias=(0,-60.0)
+
+[mlp: learning rate too high]
+relu-4-sgd-fast             lr_times=0.01               . .             . sgd        5.0
+tanh-8-sgd-fast             lr_times=0.01               8 tanh     xavier sgd       10.0
+relu-8-adam-fast            lr_times=0.003              8 .             . .          0.5
+tanh-6-adam-fast            lr_times=0.003              6 tanh     xavier .          0.5
+relu-6-momentum-fast        lr_times=0.01               6 .             . momentum   1.0
+relu-4-sgd-to-nan           lr_times=0.001              . .             . sgd       50.0
+
+[mlp: learning rate too low]
+relu-4-sgd-slow             lr_times=1e4                . .             . sgd       1e-5
+tanh-8-adam-slow            lr_times=1e4                8 tanh     xavier .         2e-7
+relu-8-batch-norm-slow      lr_times=1e5                8 .             . sgd       1e-6  norm=batch
+
+[rnn: vanishing]
+rnn-adding-small-radius     arch=gru init=pytorch       . .           0.3 .            .
+rnn-adding-default          arch=gru                    . .       pytorch .         3e-3
+
+[rnn: exploding]
+rnn-adding-large-radius     arch=gru init=pytorch       . .           4.0 .            .
+
+[rnn: learning rate too low]
+gru-adding-slow             lr_times=1e4                . .       pytorch .         1e-6  arch=gru
+
+[mlp: healthy]
+relu-4                                                  . .             . .            .
+one-tiny-layer                                         10 tanh     xavier sgd        0.1  scaled_layer=(6,1e-6)
+relu-12-sgd                                            12 .             . sgd       0.05
+tanh-12-sgd                                            12 tanh     xavier sgd        0.1
+sigmoid-2                                               2 sigmoid  xavier .         1e-2
+batch-norm-10                                          10 .             . .         1e-3  norm=batch
+residual-24-scaled                                     24 .             . .         1e-3  skip=True branch_scale=0.2
+residual-12-unscaled                                   12 .             . .         1e-3  skip=True
+layer-norm-10                                          10 .             . .         1e-3  norm=layer
+many-dead-units                                         2 .             . .         3e-3  width=256 bias=(1,-3.0)
+saturated-but-learning                                  2 tanh        3.0 .         3e-3
+summed-loss                                             . .             . sgd       1e-3  reduction=sum
+frozen-half                                             6 .             . .            .  frozen=3
+tied-layers                                             6 .             . .         1e-3  tied=True
+batches-of-4                                            . .             . .         1e-3  batch=4 steps=400
+warm-up                                                 8 .             . .            .  warmup=60
+active-clipping                                         6 .             . sgd        1.0  clip=0.1
+accumulation                                            6 .             . .            .  accumulate=4 batch=16
+converged                                               4 .             . .            .  before=400 steps=150
+noisy-labels                                            . .             . .            .  label_noise=0.3
+sigmoid-3-adam                                          3 sigmoid  xavier .         1e-2
+diabetes                                                2 .             . .         1e-3  data=diabetes batch=32
+
+[rnn: healthy]
+gru-adding                                              . .       pytorch .            .  arch=gru
+
+[conv: vanishing]
+conv-20-pytorch             init=he                    20 .       pytorch .         1e-3
+conv-16-small-start         init=he                    16 .           0.4 .         1e-3
+conv-sigmoid-10             activation=relu            10 sigmoid      he sgd       0.05
+
+[conv: exploding]
+conv-16-large-start         init=he                    16 .           4.0 sgd       0.02
+conv-tanh-14-chaos          init=xavier                14 tanh        6.0 sgd       0.05
+conv-residual-40-unscaled   branch_scale=0.16          40 .             . sgd       0.01  skip=True steps=150
+
+[conv: overflow]
+conv-30-scale-40            init=he                    30 .          40.0 .         1e-3  steps=150
+conv-one-huge-layer         scaled_layer=None           8 .             . .            .  scaled_layer=(4,1e39)
+
+[conv: dying ReLU]
+conv-negative-bias          bias=None                   5 .             . .         1e-3  bias=(0,-8.0)
+conv-one-dead-layer         bias=None                   6 .             . .            .  bias=(3,-30.0)
+
+[conv: saturated]
+conv-tanh-bias              bias=None                   4 tanh     xavier .            .  bias=(2,20.0)
+
+[conv: learning rate too high]
+conv-sgd-fast               lr_times=0.003              . .             . sgd       20.0
+conv-6-adam-fast            lr_times=3e-3               6 .             . .          0.5
+
+[conv: learning rate too low]
+conv-adam-slow              lr_times=1e4                . .             . .         3e-7
+
+[conv: healthy]
+conv-4                                                  . .             . .            .
+conv-residual-16                                       16 .             . .            .  skip=True branch_scale=0.25
+conv-batch-norm-10                                     10 .             . .            .  norm=batch
+conv-residual-batch-norm-16                            16 .             . .            .  norm=batch skip=True
+conv-clipped                                            6 .             . sgd        0.5  clip=0.1
+conv-frozen                                             5 .             . .            .  frozen=2
+conv-converged                                          . .             . .            .  before=300 steps=150
+
+[gated: learning rate too high]
+lstm-adam-fast              lr_times=3e-4               . .             . .         20.0
+
+[gated: learning rate too low]
+gru-adam-slow               lr_times=1e4                . .             . .         5e-7  arch=gru
+
+[gated: healthy]
+lstm-rows                                               . .             . .            .
+gru-rows                                                . .             . .            .  arch=gru
+rnn-rows                                                . .             . .         2e-3  arch=rnn
+
+[table: vanishing]
+cancer-tanh-24              init=xavier                24 tanh        0.4 sgd        0.1
+
+[table: exploding]
+cancer-relu-18              init=he                    18 .           4.0 sgd       0.02
+
+[table: saturated]
+cancer-sigmoid              bias=None                   3 sigmoid     4.0 sgd        0.3  bias=(0,30.0)
+
+[table: dying ReLU]
+cancer-relu                 bias=None                   5 .             . .            .  bias=(0,-10.0)
+
+[table: healthy]
+cancer-relu-3                                           3 .             . .            .
+cancer-tanh-8                                           8 tanh     xavier sgd        0.1
+cancer-summed-loss                                      3 .             . sgd       1e-3  reduction=sum
+
+[wine: vanishing]
+wine-relu-20                init=he                    20 .           0.6 sgd       0.05
+
+[wine: learning rate too high]
+wine-tanh-sgd-fast          lr_times=0.003              6 tanh     xavier sgd       30.0
+
+[wine: learning rate too low]
+wine-relu-sgd-slow          lr_times=1e4                4 .             . sgd       1e-6
+
+[wine: healthy]
+wine-relu-3                                             3 .             . .            .
+wine-batches-of-8                                       3 .             . .         1e-3  batch=8
+wine-residual-layer-norm                               10 .             . .            .  skip=True norm=layer
+"""
 
 
-CASES = _cases()
+def _value(text: str) -> object:
+    """A number, a tuple, True, False or None as Python writes them; else a name."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _settings(words: list[str]) -> dict[str, object]:
+    return {name: _value(text) for name, text in (word.split("=") for word in words)}
+
+
+def _shams(kind: str, spec: Spec) -> tuple[dict, ...]:
+    """What must not mend a fault: mostly another learning rate."""
+    another_start = {"init": "xavier" if spec.arch in ("mlp", "conv") else "orthogonal"}
+    rate = {"learning rate too high": (another_start,), "learning rate too low": (another_start, {"clip": 1.0})}
+    return rate.get(kind, SLOWER_FASTER)
+
+
+def _case(line: str, family: str, kind: str) -> Case:
+    name, *words = line.split()
+    first = next(i for i, word in enumerate(words) if "=" not in word)
+    remedy, columns, others = words[:first], words[first : first + len(COLUMNS)], words[first + len(COLUMNS) :]
+    settings = {column: _value(word) for column, word in zip(COLUMNS, columns, strict=True) if word != "."}
+    part, base = FAMILIES[family]
+    spec = replace(base, **settings, **_settings(others))
+    if kind == "healthy":
+        return Case(name, kind, part, spec)
+    number, _ = spec.scaled_layer or spec.bias or (0, None)  # 0: in all layers
+    return Case(name, kind, part, spec, _settings(remedy), _shams(kind, spec), number or None)
+
+
+def _cases() -> Iterator[Case]:
+    family, kind = "", ""
+    for line in TABLE.strip().splitlines()[1:]:
+        if line.startswith("["):
+            family, kind = line.strip("[]").split(": ")
+        elif line:
+            yield _case(line, family, kind)
+
+
+CASES = list(_cases())
 assert len({case.name for case in CASES}) == len(CASES), "case names must be unique"

@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import bank
 from bank import CASES, FAIL, PASS, Case, Outcome, Spec, changed, reference
 
+from gradclinic.course.treatment import changes
 from gradclinic.diagnosis import KINDS, Diagnosis, diagnose
 from gradclinic.record import Record
 
@@ -223,7 +224,7 @@ def treated(spec: Spec, diagnosis: Diagnosis) -> Spec | None:
     """The run's settings after the first remedy of its diagnosis, without a look at the case."""
     if not diagnosis.remedies:
         return None
-    change = diagnosis.remedies[0].changes(spec.activation, recurrent=spec.arch not in ("mlp", "conv"))
+    change = changes(diagnosis.remedies[0], spec.activation, recurrent=spec.arch not in ("mlp", "conv"))
     if "cell" in change:
         change["arch"] = change.pop("cell")
     elif "init" in change:  # all weights are drawn anew

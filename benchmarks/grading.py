@@ -2,24 +2,22 @@
 
     python benchmarks/grading.py
 
-Every kind of ``tests/submissions.py`` once, and ordinary ones until there are a hundred. The same class is marked by
-one worker and by two, with the same secret seed; the marks have to be the same. Prints the tables, and fails if a mark
-is not the one it should be.
+Every kind of ``tests/helpers/submissions.py`` once, and ordinary ones until there are a hundred. The same class is
+marked by one worker and by two, with the same secret seed; the marks have to be the same. Prints the tables, and fails
+if a mark is not the one it should be.
 """
 
 import itertools
-import shutil
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this file is run by its path
 
-import submissions  # noqa: E402
-
-from tools import grade  # noqa: E402
+from tests.helpers import submissions
+from tools import grade
+from tools.grading.marks import mark_class
 
 SIZE, SEED = 100, 7
 
@@ -29,28 +27,21 @@ def a_class(submitted: Path, gradebook: Path) -> dict[str, submissions.Submissio
     kinds = submissions.every_kind(submitted, gradebook)
     ordinary = [kind for kind, s in kinds.items() if s.flag is None and kind.split(":")[0] in submissions.SIGNATURES]
     again = itertools.cycle(["right", "half", "right", *ordinary])
-    for number in itertools.count(2):
-        if len(kinds) >= SIZE:
-            return kinds
-        kind = next(again)
+    for number, kind in enumerate(itertools.islice(again, SIZE - len(kinds)), 2):
         kinds[f"{kind}, no. {number}"] = kinds[kind]
-    return None
+    return kinds
 
 
 def main() -> int:
     wrong, seconds, marks = 0, {}, {}
     with TemporaryDirectory() as folder:
-        root = Path(folder)
-        shutil.copy(ROOT / "nbgrader_config.py", root)
-        for kind in ("solutions", "labs"):
-            shutil.copytree(ROOT / kind / submissions.LAB, root / kind / submissions.LAB)
-        grade.release(submissions.LAB, root)
+        root = submissions.course(Path(folder), submissions.LAB)
         kinds = a_class(root / "submitted", root / "gradebook.db")
         learners = submissions.hand_in(kinds, submissions.LAB, root / "submitted")
         released = submissions.given_out(submissions.LAB)
         for workers in (1, 2):
             began = time.perf_counter()
-            marked = grade.mark_class(root / "submitted", submissions.LAB, SEED, workers, released)
+            marked = mark_class(root / "submitted", submissions.LAB, SEED, workers, released)
             seconds[workers] = time.perf_counter() - began
             marks[workers] = {m.student: [(mark.points, mark.mistake) for mark in m.marks] for m in marked}
         began = time.perf_counter()

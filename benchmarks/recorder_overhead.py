@@ -136,7 +136,7 @@ Way = Callable[[nn.Module], contextlib.AbstractContextManager[Callable[[], None]
 
 
 @contextlib.contextmanager
-def _bare(model: nn.Module) -> Iterator[Callable[[], None]]:
+def _bare(_: nn.Module) -> Iterator[Callable[[], None]]:
     yield lambda: None
 
 
@@ -226,7 +226,8 @@ def _recorder(**options: object) -> Way:
     def way(model: nn.Module) -> Iterator[Callable[[], None]]:
         with Recorder(model, **options) as recorder:
             yield lambda: None
-            assert len(recorder.record.step) > 0 and not recorder.notes, recorder.notes
+            assert len(recorder.record.step) > 0
+            assert not recorder.notes, recorder.notes
 
     return way
 

@@ -5,4 +5,4 @@ from gradclinic.record import Record
 from gradclinic.recorder import Recorder, probe
 
 __all__ = ["Diagnosis", "Record", "Recorder", "diagnose", "probe"]
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # the one place where it stands: pyproject.toml reads it here

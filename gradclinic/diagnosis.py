@@ -8,13 +8,16 @@ Every threshold is a ratio; where they were set and how they do elsewhere stands
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
 from gradclinic.record import Record
+from gradclinic.remedies import SIGMOID_UNITS, THROUGH_TIME, Remedy, advised, learning_rate
 
+TOO_HIGH, TOO_LOW = "learning rate too high", "learning rate too low"
 KINDS = (
     "healthy",
     "vanishing",
@@ -22,8 +25,8 @@ KINDS = (
     "overflow",
     "dying ReLU",
     "saturated",
-    "learning rate too high",
-    "learning rate too low",
+    TOO_HIGH,
+    TOO_LOW,
     "undecided",
 )
 
@@ -51,41 +54,7 @@ UPDATE_TOO_SMALL = 1e-4
 _BEFORE = "Before the first update"
 
 
-@dataclass(frozen=True)
-class Remedy:
-    """What to do. ``page`` is where the book explains it; ``factor`` is for the learning rate, where one is advised."""
-
-    name: str
-    advice: str
-    page: str
-    factor: float | None = None
-
-    def changes(self, activation: str, recurrent: bool = False) -> dict[str, object]:
-        """What it changes in the settings of this course's networks, so that a program can follow the advice.
-
-        Args:
-            activation: name of the one that the network has.
-            recurrent: whether it is a recurrent network.
-        Returns:
-            New values for "activation", "init", "norm" or "cell", or a number for "lr_times".
-        Raises:
-            ValueError: for a remedy that takes more than a setting.
-        """
-        critical = {"tanh": "xavier", "sigmoid": "xavier", "linear": "lecun"}.get(activation, "he")
-        if self == _INITIALIZE:
-            return {"init": "orthogonal" if recurrent else critical}
-        if self == _RELU:
-            return {"activation": "relu", "init": "he"}
-        if self == _NORMALIZE:
-            return {"norm": "batch"}
-        if self == _GATES:
-            return {"cell": "gru", "init": "pytorch"}
-        if self.factor is not None:
-            return {"lr_times": self.factor}
-        raise ValueError(f"no setting is changed by the remedy {self.name!r}: {self.advice}")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """The verdict on a run.
 
@@ -112,8 +81,34 @@ class Diagnosis:
         """Whether a fault was found; "undecided" is neither healthy nor alarming."""
         return self.kind not in ("healthy", "undecided")
 
+    def to_dict(self) -> dict[str, object]:
+        """All of it as what JSON can hold; each remedy with its name, advice, page and factor (a number, or None)."""
+        return {
+            "kind": self.kind,
+            "healthy": self.healthy,
+            "alarming": self.alarming,
+            "steps": self.steps,
+            "layers": list(self.layers),
+            "evidence": list(self.evidence),
+            "remedies": [asdict(remedy) for remedy in self.remedies],
+        }
+
+    def __repr__(self) -> str:
+        where = f" in {_span(self.layers)}" if self.layers else ""
+        return f"<Diagnosis after {_counted(self.steps, 'step')}: {self.kind}{where}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: no style and no script of its own, and a link for each remedy."""
+        head = f"Diagnosis after {_counted(self.steps, 'step')}: <strong>{escape(self.kind)}</strong>"
+        if self.layers:
+            head += f"<br>Where: {escape(_span(self.layers))}"
+        evidence = "".join(f"<li>{escape(line)}</li>" for line in self.evidence)
+        remedies = "".join(f'<li><a href="{escape(r.address)}">{escape(r.advice)}</a></li>' for r in self.remedies)
+        todo = f"<p>What to do, in this order:</p><ol>{remedies}</ol>" if remedies else ""
+        return f"<div><p>{head}</p><p>Evidence:</p><ul>{evidence}</ul>{todo}</div>"
+
     def __str__(self) -> str:
-        lines = [f"Diagnosis after {_count(self.steps, 'step')}: {self.kind}"]
+        lines = [f"Diagnosis after {_counted(self.steps, 'step')}: {self.kind}"]
         if self.layers:
             lines.append(f"Where: {_span(self.layers)}")
         lines += ["Evidence:", *(f"  - {line}" for line in self.evidence)]
@@ -145,20 +140,20 @@ def diagnose(record: Record) -> Diagnosis:
         return _verdict(record, _not_finite(record, *broken))
     learns, progress = _learns(record)
     if learns:
-        return Diagnosis("healthy", (), (progress, *_harmless(record)), (), int(record.step[-1]))
+        return Diagnosis("healthy", (), (progress, *_harmless(record)), (), _steps(record))
     if learns is None:
         return _undecided(record, progress)
     if len(record.step) < ENOUGH_STEPS:
-        missing = _count(ENOUGH_STEPS - len(record.step), "more recorded step")
+        missing = _counted(ENOUGH_STEPS - len(record.step), "more recorded step")
         return _undecided(record, f"The record is too short to tell: {missing} needed. {progress}")
-    found = _not_learning(record)
-    if found is None:
+    fault = _not_learning(record)
+    if fault is None:
         return _undecided(
             record,
             f"{progress} Gradients, updates and activations look ordinary, so look elsewhere: are labels and inputs "
             "paired, is the loss the right one, are there enough units?",
         )
-    return _verdict(record, found, progress)
+    return _verdict(record, fault, progress)
 
 
 # --- does it learn? --------------------------------------------------------------------------------------------------
@@ -178,10 +173,10 @@ def _learns(record: Record) -> tuple[bool | None, str]:
     return share < bound, f"It {verb}: the recent loss is {recent:.3g}, {share:.2g} times that {what} ({known:.3g})."
 
 
-# --- findings, in the order in which they are looked for --------------------------------------------------------------
+# --- faults, in the order in which they are looked for ----------------------------------------------------------------
 
 
-class _Finding(NamedTuple):
+class _Fault(NamedTuple):
     kind: str
     layers: tuple[str, ...]
     evidence: str
@@ -203,7 +198,7 @@ def _first_over_last(norms: np.ndarray) -> float:
     return float(norms[0] / norms[-1]) if len(norms) > 1 and norms[-1] > 0 else math.nan
 
 
-def _through_depth(record: Record) -> _Finding | None:
+def _through_depth(record: Record) -> _Fault | None:
     hidden, norms = _gradient_by_depth(record)
     ratio = _first_over_last(norms)
     if not (ratio > EXPLODES_ABOVE or ratio < VANISHES_BELOW):
@@ -211,39 +206,39 @@ def _through_depth(record: Record) -> _Finding | None:
     kind = "exploding" if ratio > EXPLODES_ABOVE else "vanishing"
     concerned = norms > 10 * norms[-1] if kind == "exploding" else norms < VANISHES_BELOW * norms[-1]
     layers = tuple(record.layers[i] for i in hidden[concerned])
-    return _Finding(kind, layers, f"{_BEFORE} the first hidden layer has {ratio:.2g} times the gradient of the last.")
+    return _Fault(kind, layers, f"{_BEFORE} the first hidden layer has {ratio:.2g} times the gradient of the last.")
 
 
-def _through_time(record: Record, kind: str) -> _Finding | None:
+def _through_time(record: Record, kind: str) -> _Fault | None:
     ratios = record.time_ratio[0]
-    found = np.flatnonzero(ratios > EXPLODES_ABOVE if kind == "exploding" else ratios < VANISHES_BELOW)
-    if not len(found):
+    concerned = np.flatnonzero(ratios > EXPLODES_ABOVE if kind == "exploding" else ratios < VANISHES_BELOW)
+    if not len(concerned):
         return None
-    evidence = f"{_BEFORE} the gradient at the first time step is {ratios[found[0]]:.2g} times that at the last."
-    return _Finding(kind, tuple(record.layers[i] for i in found), evidence)
+    evidence = f"{_BEFORE} the gradient at the first time step is {ratios[concerned[0]]:.2g} times that at the last."
+    return _Fault(kind, tuple(record.layers[i] for i in concerned), evidence)
 
 
-def _starts_far_off(record: Record) -> _Finding | None:
+def _starts_far_off(record: Record) -> _Fault | None:
     ratio = record.loss[0] / record.chance_loss if record.chance_loss > 0 else math.nan
     if not ratio > LOSS_EXPLODES_ABOVE:
         return None
     evidence = f"{_BEFORE} the loss is {ratio:.2g} times that of knowing nothing: the signal grows on its way forward."
-    return _Finding("exploding", (), evidence)
+    return _Fault("exploding", (), evidence)
 
 
-def _stuck_units(record: Record, row: int, when: str) -> _Finding | None:
+def _stuck_units(record: Record, row: int, when: str) -> _Fault | None:
     for kind, shares, what in (
         ("dying ReLU", record.dead, "units are 0 for every example"),
         ("saturated", record.saturation, "outputs lie where the activation is flat"),
     ):
-        found = np.flatnonzero(shares[row] >= MOSTLY)
-        if len(found):
-            names = tuple(record.activations[i] for i in found)
-            return _Finding(kind, names, f"{when} {shares[row, found[0]]:.0%} of the {what} in {names[0]}.")
+        stuck = np.flatnonzero(shares[row] >= MOSTLY)
+        if len(stuck):
+            names = tuple(record.activations[i] for i in stuck)
+            return _Fault(kind, names, f"{when} {shares[row, stuck[0]]:.0%} of the {what} in {names[0]}.")
     return None
 
 
-def _at_the_start(record: Record) -> _Finding | None:
+def _at_the_start(record: Record) -> _Fault | None:
     """What is wrong before the first update: no learning rate has caused it."""
     depth = _through_depth(record)
     if depth is not None and depth.kind == "exploding":
@@ -258,20 +253,20 @@ def _typical_update(record: Record) -> np.ndarray:
     return np.array([np.nan if np.isnan(row).all() else np.nanmedian(row) for row in ratios])
 
 
-def _by_the_updates(record: Record) -> _Finding | None:
+def _by_the_updates(record: Record) -> _Fault | None:
     ratios = _typical_update(record)
     early = ratios[:10][np.isfinite(ratios[:10])]
     usual = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else math.nan
     words = "of the norm of the weights; about 1e-3 is usual."
     if len(early) and early.max() > UPDATE_TOO_LARGE:
         evidence = f"Among the first ten updates the largest is {early.max():.2g} {words}"
-        return _Finding("learning rate too high", (), evidence)
+        return _Fault(TOO_HIGH, (), evidence)
     if usual < UPDATE_TOO_SMALL:
-        return _Finding("learning rate too low", (), f"A typical update is {usual:.2g} {words}")
+        return _Fault(TOO_LOW, (), f"A typical update is {usual:.2g} {words}")
     return None
 
 
-def _not_learning(record: Record) -> _Finding | None:
+def _not_learning(record: Record) -> _Fault | None:
     return (
         _at_the_start(record)
         or _by_the_updates(record)
@@ -281,97 +276,65 @@ def _not_learning(record: Record) -> _Finding | None:
     )
 
 
-def _not_finite(record: Record, step: int, layer: str, what: str) -> _Finding:
-    seen = f"Step {step}: the {what} of {layer} is inf or NaN, the first in this run."
-    if step == record.step[0]:
-        return _Finding("overflow", (layer,), seen)
+def _not_finite(record: Record, step: int, layer: str, what: str) -> _Fault:
+    layers = () if what == "loss" else (layer,)  # a loss is of no layer, and may be told in a step that is not recorded
+    subject = layer if what == "loss" else f"the {what} of {layer}"
+    seen = f"Step {step}: {subject} is inf or NaN, the first that was seen."
+    if step <= record.step[0]:
+        return _Fault("overflow", layers, seen)
     cause = _at_the_start(record) or _by_the_updates(record)
-    if cause is None or cause.kind in ("vanishing", "learning rate too low"):  # neither makes anything large
-        return _Finding("overflow", (layer,), seen)
+    if cause is None or cause.kind in ("vanishing", TOO_LOW):  # neither makes anything large
+        return _Fault("overflow", layers, seen)
     return cause._replace(evidence=f"{cause.evidence} {seen}")
 
 
 def _harmless(record: Record) -> Iterator[str]:
     """What would be alarming in a network that does not learn."""
-    for found in (_through_depth(record), _stuck_units(record, -1, "By now")):
-        if found is not None:
-            yield f"{found.evidence} It learns all the same."
+    for fault in (_through_depth(record), _stuck_units(record, -1, "By now")):
+        if fault is not None:
+            yield f"{fault.evidence} It learns all the same."
 
 
 # --- what to do ------------------------------------------------------------------------------------------------------
 
 
 def _undecided(record: Record, why: str) -> Diagnosis:
-    return Diagnosis("undecided", (), (why,), (), int(record.step[-1]) if len(record.step) else 0)
+    return Diagnosis("undecided", (), (why,), (), _steps(record))
 
 
-def _verdict(record: Record, found: _Finding, *more: str) -> Diagnosis:
-    remedies = _remedies(record, found.kind)
-    return Diagnosis(found.kind, found.layers, (found.evidence, *more), remedies, int(record.step[-1]))
+def _verdict(record: Record, fault: _Fault, *more: str) -> Diagnosis:
+    remedies = _remedies(record, fault.kind)
+    return Diagnosis(fault.kind, fault.layers, (fault.evidence, *more), remedies, _steps(record))
 
 
-_INITIALIZE = Remedy(
-    "initialization",
-    "Start from weights of the critical scale: He for ReLU, Xavier for tanh, biases 0.",
-    "remedies/initialization",
-)
-_NORMALIZE = Remedy(
-    "normalization", "Normalise inside each block (batch or layer norm).", "remedies/batch-normalization"
-)
-_SKIP = Remedy(
-    "skip connections", "Add skip connections, the branch scaled by 1/sqrt(depth).", "remedies/skip-connections"
-)
-_CLIP = Remedy(
-    "clipping", "Clip the gradient by its norm, at a value that most recorded steps stay below.", "remedies/clipping"
-)
-_RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "remedies/activations")
-_LEAKY = Remedy(
-    "activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "remedies/activations"
-)
-_GATES = Remedy(
-    "gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "remedies/gated-recurrence"
-)
-
-
-# What to do first, second, third. Learning rates are apart: what they need is a number.
-GUIDE: dict[str, tuple[Remedy, ...]] = {
-    "vanishing": (_INITIALIZE, _SKIP, _NORMALIZE),
-    "vanishing, with sigmoid units": (_RELU, _SKIP, _NORMALIZE),
-    "vanishing, through time": (_GATES,),
-    "exploding": (_INITIALIZE, _NORMALIZE, _CLIP),
-    "exploding, through time": (_GATES, _CLIP),
-    "overflow": (_INITIALIZE, _NORMALIZE),
-    "dying ReLU": (_INITIALIZE, _LEAKY),
-    "saturated": (_INITIALIZE, _NORMALIZE),
-    "saturated, with sigmoid units": (_RELU, _SKIP, _NORMALIZE),
-}
+def _steps(record: Record) -> int:
+    """The last step that anything is known of: a loss that is not finite may come after the last recorded one."""
+    broken = record.first_nonfinite
+    last = int(record.step[-1]) if len(record.step) else 0
+    return last if broken is None else max(last, broken[0])
 
 
 def _remedies(record: Record, kind: str) -> tuple[Remedy, ...]:
-    if kind.startswith("learning rate"):
-        return (_another_rate(record, kind),)
-    through_time = np.isfinite(record.time_ratio[0]).any()
-    sigmoid = "Sigmoid" in record.activation_kinds
-    for case, holds in ((f"{kind}, through time", through_time), (f"{kind}, with sigmoid units", sigmoid)):
-        if holds and case in GUIDE:
-            return GUIDE[case]
-    return GUIDE[kind]
+    if kind in (TOO_HIGH, TOO_LOW):
+        return (_another_rate(record, slower=kind == TOO_HIGH),)
+    recurrent = bool(np.isfinite(record.time_ratio[0]).any())
+    circumstances = {THROUGH_TIME: recurrent, SIGMOID_UNITS: "Sigmoid" in record.activation_kinds}
+    return advised(kind, [circumstance for circumstance, holds in circumstances.items() if holds])
 
 
-def _another_rate(record: Record, kind: str) -> Remedy:
+def _another_rate(record: Record, slower: bool) -> Remedy:
     """So much slower or faster that the first update is about 3e-3 of the weights, in powers of ten."""
     ratios = _typical_update(record)
     ratios = ratios[np.isfinite(ratios)]
-    here = float(ratios[0] if kind.endswith("high") else np.median(ratios)) if len(ratios) else math.nan
-    power = round(math.log10(3e-3 / here)) if here > 0 else (-1 if kind.endswith("high") else 1)
-    factor = 10.0 ** (min(power, -1) if kind.endswith("high") else max(power, 1))
-    return Remedy("learning rate", f"Multiply the learning rate by about {factor:g}.", "optimization", factor)
+    here = float(ratios[0] if slower else np.median(ratios)) if len(ratios) else math.nan
+    power = round(math.log10(3e-3 / here)) if here > 0 else 0
+    return learning_rate(10.0 ** (min(power, -1) if slower else max(power, 1)))
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def _count(number: int, what: str) -> str:
+def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 

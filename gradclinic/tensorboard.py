@@ -6,16 +6,20 @@ import uuid
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gradclinic.record import HISTOGRAM_EDGES, Record
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 _PER_LAYER = ("gradient_norm", "weight_norm", "update_ratio", "output_rms", "output_gradient_norm", "time_ratio")
 _PER_ACTIVATION = ("saturation", "dead")
 
 
-def write(record: Record, logdir: str | PathLike) -> Path:
+def write(record: Record, logdir: str | PathLike[str]) -> Path:
     """Write a record as one run for TensorBoard: ``tensorboard --logdir`` the folder, or the folder above it.
 
     Scalars are called ``gradient_norm/<layer>``, and so on for ``weight_norm``, ``update_ratio``, ``output_rms``,
@@ -44,15 +48,12 @@ def write(record: Record, logdir: str | PathLike) -> Path:
         raise TypeError(f"a Record is needed, as Recorder and probe make it, got {record!r}")
     if len(record.step) == 0:
         raise ValueError("this record is empty: it has 0 steps; record at least one before writing it")
-    target = _free(logdir)
-    try:
-        from torch.utils.tensorboard import SummaryWriter  # here, because it is optional and slow to import
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{error}; it comes with: pip install tensorboard") from error
+    target = empty_folder(logdir)
+    writer_class = event_writer()
     beside = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
     try:
         beside.mkdir(parents=True)
-        with SummaryWriter(beside) as writer:
+        with writer_class(beside) as writer:
             _write(record, writer)
         if target.is_dir():
             target.rmdir()  # empty, as checked above; should it have been filled meanwhile, this refuses
@@ -64,8 +65,26 @@ def write(record: Record, logdir: str | PathLike) -> Path:
     return target
 
 
-def _free(logdir: str | PathLike) -> Path:
-    """The folder, if nothing is in it."""
+def event_writer() -> "type[SummaryWriter]":
+    """The class that writes TensorBoard's files: it is optional, and slow to import.
+
+    Raises:
+        ModuleNotFoundError: if TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}; it comes with: pip install tensorboard", name=error.name) from error
+    return SummaryWriter
+
+
+def empty_folder(logdir: str | PathLike[str]) -> Path:
+    """The folder of a run, if nothing is in it; it need not be there yet.
+
+    Raises:
+        TypeError: for something that is no path.
+        FileExistsError: if it is a file or holds anything.
+    """
     if not isinstance(logdir, str | PathLike):
         raise TypeError(f"logdir must be a path, got {logdir!r}")
     target = Path(logdir).expanduser().absolute()
@@ -89,9 +108,9 @@ def _columns(record: Record) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     yield "chance_loss", np.where(ends, record.chance_loss, math.nan), np.zeros_like(faulty)
 
 
-def _write(record: Record, writer: object) -> None:
+def _write(record: Record, writer: "SummaryWriter") -> None:
     for tag, values, lost in _columns(record):
-        for row in np.flatnonzero(lost | ~np.isnan(values)):
+        for row in np.flatnonzero(lost | ~np.isnan(values)).tolist():
             # not in the new style, which would keep all digits: TensorBoard finds no scalars in it
             writer.add_scalar(tag, values[row], int(record.step[row]))
     if not record.histogram.shape[2]:
@@ -99,12 +118,12 @@ def _write(record: Record, writer: object) -> None:
     exponents = np.log10(HISTOGRAM_EDGES[len(HISTOGRAM_EDGES) // 2 :])
     by_size = record.size_histogram[..., 1:]  # without what is 0, which has no logarithm
     for n, layer in enumerate(record.layers):
-        for row, step in enumerate(record.step):
-            _histogram(writer, f"gradient/{layer}", HISTOGRAM_EDGES, record.histogram[row, n], int(step))
-            _histogram(writer, f"gradient_log10/{layer}", exponents, by_size[row, n], int(step))
+        for row, step in enumerate(record.step.tolist()):
+            _histogram(writer, f"gradient/{layer}", HISTOGRAM_EDGES, record.histogram[row, n], step)
+            _histogram(writer, f"gradient_log10/{layer}", exponents, by_size[row, n], step)
 
 
-def _histogram(writer: object, tag: str, edges: np.ndarray, counts: np.ndarray, step: int) -> None:
+def _histogram(writer: "SummaryWriter", tag: str, edges: np.ndarray, counts: np.ndarray, step: int) -> None:
     used = np.flatnonzero(counts)
     if not len(used):
         return

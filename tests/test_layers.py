@@ -15,6 +15,7 @@ TOOL = [
     {"recording"},
     {"recorder"},
     {"plots", "tensorboard"},
+    {"monitor"},  # what the callbacks share
     {"lightning", "transformers"},
 ]
 LESSONS = [  # the course; all of the tool lies below it
@@ -22,7 +23,7 @@ LESSONS = [  # the course; all of the tool lies below it
     {"initializers", "data"},
     {"models", "treatment"},
     {"training", "figures"},
-    {"explore", "audit", "exercises"},
+    {"explore", "audit", "exercises", "demo"},
 ]
 NAMES = {"Diagnosis", "Record", "Recorder", "diagnose", "probe"}  # what the package itself gives
 ROW = {module: number for number, row in enumerate(TOOL) for module in row}
@@ -79,9 +80,11 @@ def test_a_module_of_the_course_imports_only_from_rows_below_its_own(module):
         assert of_the_tool <= set(ROW) | NAMES, f"{path.name} imports {of_the_tool}"
 
 
-def test_theory_knows_nothing_of_what_is_measured():
-    source = (COURSE / "theory.py").read_text()
-    assert imported(source) <= {"arguments"}, "a prediction must not know what it is compared with"
+@pytest.mark.parametrize("path", modules(COURSE)["theory"], ids=lambda path: path.stem)
+def test_theory_knows_nothing_of_what_is_measured(path):
+    source = path.read_text()
+    assert imported(source, "gradclinic.course") <= {"theory"}, "a prediction must not know what it is compared with"
+    assert imported(source) <= {"arguments", "course"}, "of the tool it takes the check of an argument, and no more"
 
 
 def test_there_is_no_drawer_for_odds_and_ends():

@@ -1,5 +1,6 @@
 """Data that needs no download: the 1,797 handwritten digits inside scikit-learn, and the adding problem."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -7,6 +8,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+
+from gradclinic.arguments import number, whole
 
 
 class Dataset(NamedTuple):
@@ -32,15 +35,15 @@ def digits(seed: int = 0, test_size: float = 0.25) -> Dataset:
     Returns:
         A ``Dataset``: x of shape (examples, 64), dimensionless; y of shape (examples,), classes 0 to 9.
     Raises:
-        ValueError: for a test_size not strictly between 0 and 1, or a seed that is not a whole number of at least 0.
+        ValueError: for a test_size that is not between 0 and 1, or a negative seed.
+        TypeError: for a test_size that is no number, or a seed that is no integer.
     Source: Alpaydin & Kaynak 1998, the test part of their data, as in ``sklearn.datasets.load_digits``.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be a whole number of at least 0, got {seed!r}")
-    if not isinstance(test_size, float) or not 0 < test_size < 1:
+    seed, share = whole("seed", seed, 0), number("test_size", test_size, -math.inf)
+    if not 0 < share < 1:
         raise ValueError(f"test_size must lie strictly between 0 and 1, got {test_size!r}")
     x, y = load_digits(return_X_y=True)
-    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=test_size, stratify=y, random_state=seed)
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=share, stratify=y, random_state=seed)
     scaler = StandardScaler().fit(x_train)
     return Dataset(
         torch.tensor(scaler.transform(x_train), dtype=torch.float32),
@@ -54,7 +57,7 @@ def sequential_digits(seed: int = 0, test_size: float = 0.25) -> Dataset:
     """The images of ``digits`` read pixel by pixel, row after row: x of shape (examples, 64, 1).
 
     Raises:
-        ValueError: as ``digits``.
+        ValueError, TypeError: as ``digits``.
     """
     held = digits(seed, test_size)
     return held._replace(x_train=held.x_train.unsqueeze(2), x_test=held.x_test.unsqueeze(2))
@@ -71,13 +74,12 @@ def adding_problem(length: int, examples: int = 4096, seed: int = 0) -> Dataset:
         A ``Dataset``: x of shape (examples, T, 2), a number from 0 to 1 and a mark of 0 or 1 at each step; y of shape
         (examples,), the sum. Answering always 1 gives a mean squared error of 1/6.
     Raises:
-        ValueError: for a length below 2, fewer than 1 example, or a seed that is not a whole number of at least 0.
+        ValueError: for a length below 2, fewer than 1 example, or a negative seed.
+        TypeError: for one of them that is no integer.
     Source: Hochreiter & Schmidhuber 1997, section 5.4, marks as in Arjovsky et al. 2016, section 5.1.
     """
-    for name, value, least in (("length", length, 2), ("examples", examples, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    generator = torch.Generator().manual_seed(seed)
+    length, examples = whole("length", length, 2), whole("examples", examples)
+    generator = torch.Generator().manual_seed(whole("seed", seed, 0))
 
     def draw(count: int) -> tuple[Tensor, Tensor]:
         numbers = torch.rand(count, length, generator=generator)

@@ -14,7 +14,7 @@ import matplotlib
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from gradclinic.plots import PALETTE, TEXT
+from gradclinic.plots.style import PALETTE, TEXT
 
 _WIDE = 6  # inches: more than a narrow window shows in readable letters
 _MOST_FRAMES = 250  # beyond this a page weighs more than a reader on a phone should have to load
@@ -25,7 +25,7 @@ def _alternative(figure: Figure) -> str:
         raise TypeError(f"expected a matplotlib Figure, got {figure!r}")
     if not figure.get_label():
         raise ValueError("this figure has no text alternative; give it one with figure.set_label('...')")
-    return figure.get_label()
+    return str(figure.get_label())
 
 
 def _svg(figure: Figure, key: str) -> str:
@@ -64,19 +64,19 @@ def show(*figures: Figure) -> HTML:
     """Put figures on a page, with their text alternatives.
 
     Args:
-        figures: what the functions of ``plots`` return. The text alternative is ``figure.get_label()``.
+        figures: what the functions of ``plots`` and ``figures`` return. The text alternative is ``figure.get_label()``.
     Raises:
         ValueError: for no figure, or a figure without a text alternative.
         TypeError: for something that is no figure.
     """
     if not figures:
         raise ValueError("show needs at least one figure, got none")
-    return HTML(_row(figures, _alternative(figures[0])))
+    return HTML(_row(figures, _alternative(figures[0])))  # type: ignore[no-untyped-call]  # IPython has no types
 
 
 def explore(
     draw: Callable[..., Figure | Sequence[Figure]],
-    **controls: Sequence | Mapping[str, object],
+    **controls: Sequence[object] | Mapping[str, object],
 ) -> widgets.VBox:
     """Controls over drawings that were all made beforehand.
 

@@ -1,23 +1,28 @@
 """Starting weights, by the names people use for them."""
 
 import math
+from collections.abc import Callable
+from numbers import Real
+from typing import TypeVar
 
 from torch import nn
 
-from gradclinic.course.theory import _require
+from gradclinic.arguments import number, whole
 
 # name -> sigma_w, the standard deviation of W * sqrt(fan_in), as a function of fan_in and fan_out
-_WEIGHT_STD = {
-    "pytorch": lambda fan_in, fan_out: 1 / math.sqrt(3),
+_WEIGHT_STD: dict[str, Callable[[int, int], float]] = {
+    "pytorch": lambda *_: 1 / math.sqrt(3),
     "xavier": lambda fan_in, fan_out: math.sqrt(2 * fan_in / (fan_in + fan_out)),
-    "he": lambda fan_in, fan_out: math.sqrt(2),
-    "lecun": lambda fan_in, fan_out: 1.0,
+    "he": lambda *_: math.sqrt(2),
+    "lecun": lambda *_: 1.0,
     "orthogonal": lambda fan_in, fan_out: min(1.0, math.sqrt(fan_in / fan_out)),
 }
 
 INITIALIZERS = tuple(_WEIGHT_STD)
 
 Initializer = str | float
+
+_Layer = TypeVar("_Layer", bound=nn.Linear | nn.Conv2d)
 
 
 def weight_std(init: Initializer, fan_in: int, fan_out: int) -> float:
@@ -28,23 +33,22 @@ def weight_std(init: Initializer, fan_in: int, fan_out: int) -> float:
         fan_in, fan_out: inputs and outputs of the layer, at least 1.
     Raises:
         ValueError: for an unknown name, a negative or non-finite number, or a fan below 1.
-        TypeError: for anything else.
+        TypeError: for an init that is neither a name nor a number, or a fan that is no integer.
     Source: Glorot & Bengio 2010, eq. 12 (xavier); He et al. 2015, eq. 10 (he); LeCun et al. 1998, section 4.6 (lecun);
         Saxe et al. 2014 (orthogonal); U(-1/sqrt(fan_in), 1/sqrt(fan_in)) is what ``torch.nn.Linear`` draws (pytorch).
     """
-    for name, fan in (("fan_in", fan_in), ("fan_out", fan_out)):
-        _require(name, fan, minimum=1)
+    fan_in, fan_out = whole("fan_in", fan_in), whole("fan_out", fan_out)
     known = f"{', '.join(INITIALIZERS)}, or a number sigma_w"
-    if isinstance(init, bool) or not isinstance(init, (str, int, float)):
+    if isinstance(init, bool) or not isinstance(init, (str, Real)):
         raise TypeError(f"init must be one of {known}; got {init!r}")
     if not isinstance(init, str):
-        return _require("init (a weight scale)", init)
+        return number("init (a weight scale)", init)
     if init not in _WEIGHT_STD:
         raise ValueError(f"unknown initializer {init!r}; known: {known}")
     return _WEIGHT_STD[init](fan_in, fan_out)
 
 
-def initialize(layer: nn.Linear | nn.Conv2d, init: Initializer) -> nn.Linear | nn.Conv2d:
+def initialize(layer: _Layer, init: Initializer) -> _Layer:
     """Draw new weights for ``layer`` in place, from torch's global generator, and return it.
 
     Biases become 0, except for ``"pytorch"``, which keeps that library's own default for both. A convolution's fan-in

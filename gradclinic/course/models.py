@@ -2,14 +2,16 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from gradclinic.arguments import number, whole
 from gradclinic.course.initializers import Initializer, initialize
-from gradclinic.course.theory import Activation, _require, activation_function
+from gradclinic.course.theory import Activation, activation_function
 
 # torch's own modules, not the formulas of ``theory``: what is measured must not rest on what predicts it.
 _MODULES: dict[str, Callable[[], nn.Module]] = {
@@ -37,26 +39,20 @@ class Elementwise(nn.Module):
         self.function = function
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.function(z)
+        value: Tensor = self.function(z)
+        return value
 
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
     """Draw from ``seed`` inside, and leave torch's global generator as it was; with None, just use that generator."""
-    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
-        raise TypeError(f"seed must be an integer or None, got {seed!r}")
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
+    if seed is None:
         yield
-
-
-def _at_least_one(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        return
+    seed = whole("seed", seed, -math.inf)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 class _Stack(nn.Sequential):
@@ -65,6 +61,10 @@ class _Stack(nn.Sequential):
     depth: int
     skip: bool
     branch_scale: float
+
+    if TYPE_CHECKING:  # layer1, norm1, ...: modules get their names at run time
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def _describe(self, depth: int, skip: bool, branch_scale: float) -> None:
         self.depth, self.skip, self.branch_scale = depth, skip, branch_scale
@@ -80,7 +80,7 @@ class _Stack(nn.Sequential):
         return x
 
 
-def _norm(norm: str | None, kinds: dict[str, Callable[[int], nn.Module]], size: int) -> nn.Module | None:
+def _norm(norm: str | None, kinds: Mapping[str, Callable[[int], nn.Module]], size: int) -> nn.Module | None:
     if norm is None:
         return None
     if norm not in kinds:
@@ -89,13 +89,12 @@ def _norm(norm: str | None, kinds: dict[str, Callable[[int], nn.Module]], size: 
 
 
 def _layers(
-    number: int, layer: nn.Module, norm: nn.Module | None, activation: Activation
+    n: int, layer: nn.Module, norm: nn.Module | None, activation: Activation
 ) -> Iterator[tuple[str, nn.Module]]:
-    yield f"layer{number}", layer
+    yield f"layer{n}", layer
     if norm is not None:
-        yield f"norm{number}", norm
-    named = isinstance(activation, str)
-    yield f"activation{number}", _MODULES[activation]() if named else Elementwise(activation)
+        yield f"norm{n}", norm
+    yield f"activation{n}", _MODULES[activation]() if isinstance(activation, str) else Elementwise(activation)
 
 
 class MLP(_Stack):
@@ -133,15 +132,16 @@ class MLP(_Stack):
         out_features: int = 10,
         seed: int | None = None,
     ):
-        _at_least_one(depth=depth, width=width, in_features=in_features, out_features=out_features)
+        depth, width = whole("depth", depth), whole("width", width)
+        in_features, out_features = whole("in_features", in_features), whole("out_features", out_features)
         activation_function(activation)  # refuses an unknown one
-        branch_scale = _require("branch_scale", branch_scale)
-        kinds = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+        branch_scale = number("branch_scale", branch_scale)
+        kinds: dict[str, Callable[[int], nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
         modules: OrderedDict[str, nn.Module] = OrderedDict()
         with _seeded(seed):
-            for number in range(1, depth + 1):
-                layer = initialize(nn.Linear(in_features if number == 1 else width, width), init)
-                modules.update(_layers(number, layer, _norm(norm, kinds, width), activation))
+            for n in range(1, depth + 1):
+                layer = initialize(nn.Linear(in_features if n == 1 else width, width), init)
+                modules.update(_layers(n, layer, _norm(norm, kinds, width), activation))
             modules["readout"] = initialize(nn.Linear(width, out_features), init)
         super().__init__(modules)
         self._describe(depth, skip, branch_scale)
@@ -177,23 +177,26 @@ class ConvNet(_Stack):
         out_features: int = 10,
         seed: int | None = None,
     ):
-        _at_least_one(depth=depth, channels=channels, side=side, in_channels=in_channels, out_features=out_features)
+        depth, channels, side = whole("depth", depth), whole("channels", channels), whole("side", side)
+        in_channels, out_features = whole("in_channels", in_channels), whole("out_features", out_features)
         activation_function(activation)
-        branch_scale = _require("branch_scale", branch_scale)
-        kinds = {"batch": nn.BatchNorm2d, "layer": lambda size: nn.GroupNorm(1, size)}
+        branch_scale = number("branch_scale", branch_scale)
+        kinds: dict[str, Callable[[int], nn.Module]] = {
+            "batch": nn.BatchNorm2d,
+            "layer": lambda size: nn.GroupNorm(1, size),
+        }
         modules: OrderedDict[str, nn.Module] = OrderedDict(image=nn.Unflatten(1, (in_channels, side, side)))
         with _seeded(seed):
-            for number in range(1, depth + 1):
-                layer = nn.Conv2d(in_channels if number == 1 else channels, channels, 3, padding=1)
-                layer = initialize(layer, init)
-                modules.update(_layers(number, layer, _norm(norm, kinds, channels), activation))
+            for n in range(1, depth + 1):
+                layer = initialize(nn.Conv2d(in_channels if n == 1 else channels, channels, 3, padding=1), init)
+                modules.update(_layers(n, layer, _norm(norm, kinds, channels), activation))
             modules["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
             modules["readout"] = initialize(nn.Linear(channels, out_features), init)
         super().__init__(modules)
         self._describe(depth, skip, branch_scale)
 
 
-_CELLS: dict[str, type[nn.RNNCellBase]] = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
+_CELLS: dict[str, Callable[[int, int], nn.RNNCellBase]] = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 
 
 class RecurrentClassifier(nn.Module):
@@ -230,14 +233,15 @@ class RecurrentClassifier(nn.Module):
         super().__init__()
         if cell not in _CELLS:
             raise ValueError(f"unknown cell {cell!r}; known: {', '.join(_CELLS)}")
-        _at_least_one(hidden=hidden, in_features=in_features, out_features=out_features)
+        hidden = whole("hidden", hidden)
+        in_features, out_features = whole("in_features", in_features), whole("out_features", out_features)
         if isinstance(recurrent_init, str):
             if recurrent_init not in ("pytorch", "orthogonal"):
                 raise ValueError(
                     f"unknown recurrent_init {recurrent_init!r}; known: pytorch, orthogonal, or a spectral radius"
                 )
         else:
-            recurrent_init = _require("recurrent_init (a spectral radius)", recurrent_init)
+            recurrent_init = number("recurrent_init (a spectral radius)", recurrent_init)
         if forget_bias is not None and cell != "lstm":
             raise ValueError(f"forget_bias is a setting of an lstm, got it for cell {cell!r}")
         with _seeded(seed), torch.no_grad():
@@ -251,7 +255,7 @@ class RecurrentClassifier(nn.Module):
                         square.mul_(recurrent_init / torch.linalg.eigvals(square).abs().max())
             if forget_bias is not None:
                 # the gates are stacked as input, forget, cell, output; both biases are added, so one of them gets it
-                self.cell.bias_ih[hidden : 2 * hidden] = _require("forget_bias", forget_bias, minimum=-math.inf)
+                self.cell.bias_ih[hidden : 2 * hidden] = number("forget_bias", forget_bias, -math.inf)
                 self.cell.bias_hh[hidden : 2 * hidden] = 0
             self.readout = nn.Linear(hidden, out_features)
 
@@ -264,5 +268,5 @@ class RecurrentClassifier(nn.Module):
         state = None
         for inputs in x.unbind(1):
             state = self.cell(inputs, state)
-        answer = self.readout(state[0] if isinstance(state, tuple) else state)
+        answer: Tensor = self.readout(state[0] if isinstance(state, tuple) else state)
         return answer.squeeze(1) if answer.shape[1] == 1 else answer

@@ -1,7 +1,8 @@
 """A short, honest training loop: what it does fits on a screen, and nothing else happens."""
 
+import math
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 from tqdm.auto import trange
 
+from gradclinic.arguments import number, whole
 from gradclinic.course.data import Dataset
-from gradclinic.course.theory import _require
+from gradclinic.recorder import Recorder
 
 
 @dataclass
@@ -35,11 +37,6 @@ def _paired(x: Tensor, y: Tensor, x_name: str, y_name: str) -> None:
         raise ValueError(f"{x_name} has {len(x)} examples but {y_name} has {len(y)} labels")
 
 
-def _count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-
-
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """Share of rows of ``x`` whose largest output is the class in ``y``; the model is left in its mode.
 
@@ -47,19 +44,19 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
         ValueError: for no example, or inputs and labels of different length.
     """
     _paired(x, y, "x", "y")
-    return _share(_answers(model, x), y)
+    return _share_right(_answers(model, x), y)
 
 
 @torch.no_grad()
 def _answers(model: nn.Module, x: Tensor) -> Tensor:
     was_training = model.training
     model.eval()
-    answers = model(x)
+    answers: Tensor = model(x)
     model.train(was_training)
     return answers
 
 
-def _share(answers: Tensor, y: Tensor) -> float:
+def _share_right(answers: Tensor, y: Tensor) -> float:
     return (answers.argmax(1) == y).double().mean().item()
 
 
@@ -76,8 +73,8 @@ def chance_loss(y: Tensor) -> float:
     if len(y) == 0:
         raise ValueError("chance_loss needs at least one target, got none")
     if y.is_floating_point():
-        return y.double().var(correction=0).item()
-    return torch.special.entr(torch.bincount(y).double() / len(y)).sum().item()
+        return float(y.double().var(correction=0))
+    return float(torch.special.entr(torch.bincount(y).double() / len(y)).sum())
 
 
 def fit(
@@ -90,7 +87,7 @@ def fit(
     clip_norm: float | None = None,
     clip_value: float | None = None,
     seed: int = 0,
-    recorder: object | None = None,
+    recorder: Recorder | None = None,
     progress: bool = True,
 ) -> History:
     """Train a classifier with cross-entropy, or with the mean squared error where the targets are numbers.
@@ -111,27 +108,30 @@ def fit(
     Raises:
         ValueError: for empty data, inputs and labels of different length, a number below 1, or a bound that is not
             above 0.
-        TypeError: for a model, data or optimizer that is none, or a seed that is no integer.
+        TypeError: for a model, data, optimizer or recorder that is none, a bound that is no number, or epochs, a
+            batch_size or a seed that is no integer.
     """
     wanted = {"model": (model, nn.Module), "data": (data, Dataset), "optimizer": (optimizer, torch.optim.Optimizer)}
-    for name, (value, kind) in {**wanted, "seed": (seed, int)}.items():
+    for name, (value, kind) in wanted.items():
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be of type {kind.__name__}, got {value!r}")
-    _count("epochs", epochs)
-    _count("batch_size", batch_size)
+    if not isinstance(recorder, Recorder | None):
+        raise TypeError(f"recorder must be a Recorder or None, got {recorder!r}")
+    epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
     for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
         if bound is not None:
-            _require(name, bound, strict=True)
+            number(name, bound, above_minimum=True)
     _paired(data.x_train, data.y_train, "x_train", "y_train")
     _paired(data.x_test, data.y_test, "x_test", "y_test")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(whole("seed", seed, -math.inf))
     history = History()
     numbers = data.y_train.is_floating_point()
     loss_function = mse_loss if numbers else cross_entropy
     model.train()
     if recorder is not None and recorder.chance_loss is None:
         recorder.chance_loss = chance_loss(data.y_train)
-    with recorder if recorder is not None else nullcontext():
+    watched: AbstractContextManager[object] = nullcontext() if recorder is None else recorder
+    with watched:
         for _ in trange(epochs, desc="training", unit="epoch", disable=not progress):
             for batch in torch.randperm(len(data.x_train), generator=generator).split(batch_size):
                 optimizer.zero_grad()
@@ -149,7 +149,7 @@ def fit(
             history.test_loss.append(loss_function(answers, data.y_test).item())
             if not numbers:
                 history.train_accuracy.append(accuracy(model, data.x_train, data.y_train))
-                history.test_accuracy.append(_share(answers, data.y_test))
+                history.test_accuracy.append(_share_right(answers, data.y_test))
     return history
 
 
@@ -166,15 +166,15 @@ def descend(learning_rate: float, curvatures: Sequence[float], start: Sequence[f
     Raises:
         ValueError: for a learning rate that is not finite and above 0, fewer than 1 step, no axis, or lengths that
             differ.
-        TypeError: for a learning rate that is no number.
+        TypeError: for a learning rate that is no number, or steps that are no integer.
     """
-    learning_rate = _require("learning_rate", learning_rate, strict=True)
+    learning_rate = number("learning_rate", learning_rate, above_minimum=True)
     if len(curvatures) == 0 or len(curvatures) != len(start):
         raise ValueError(
             f"one curvature is needed for each starting coordinate, and at least one of them; got {len(curvatures)} "
             f"curvatures and {len(start)} coordinates"
         )
-    _count("steps", steps)
+    steps = whole("steps", steps)
     position = nn.Parameter(torch.tensor(start, dtype=torch.float64))
     bowl = torch.tensor(curvatures, dtype=torch.float64)
     optimizer = torch.optim.SGD([position], lr=learning_rate)

@@ -1,24 +1,40 @@
-"""What a model is made of: its layers, their parameters and readable names, and what hooks on it give."""
+"""What a model is made of: its layers, their parameters and readable names."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 # What wrappers put into the name of a module.
 _WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
-def _layers_of(model: nn.Module) -> list[tuple[str, nn.Module | None, list[nn.Parameter]]]:
-    """Name, module whose output is the layer's, and parameters of each layer, as the model defines them.
+class Layer(NamedTuple):
+    """A module that owns parameters.
 
-    A layer is a module that owns parameters. A recurrent module that stacks several layers is one for each of them,
-    and only the last has an output of its own. A parameter that several modules share belongs to the first.
+    Attributes:
+        name: as the model names the module; that of its class for what belongs to the model itself.
+        module: whose output is the layer's, or None if it has none of its own.
+        parameters: those that no layer before it has.
+        whole: whether it is what a model of several layers has besides them. Its output is that of the last of them.
+    """
+
+    name: str
+    module: nn.Module | None
+    parameters: list[nn.Parameter]
+    whole: bool = False
+
+
+def layers_of(model: nn.Module) -> list[Layer]:
+    """The layers, as the model defines them.
+
+    A recurrent module that stacks several layers is one for each of them, and only the last has an output of its own.
+    A parameter that several modules share belongs to the first.
     """
     modules = dict(model.named_modules())
-    layers: dict[str, tuple[nn.Module | None, list[nn.Parameter]]] = {}
+    found: dict[str, tuple[nn.Module | None, list[nn.Parameter]]] = {}
     known: set[int] = set()
     for path, module in modules.items():
         # what a parametrisation (weight normalisation, low rank) keeps apart belongs to the module it serves
@@ -30,74 +46,50 @@ def _layers_of(model: nn.Module) -> list[tuple[str, nn.Module | None, list[nn.Pa
             number = int(name.split("_l")[1].split("_")[0]) if stacked else 0
             last = not stacked or number == module.num_layers - 1
             label = f"{owner}.l{number}" if stacked else owner
-            own = layers.setdefault(label, (modules[owner] if last else None, []))[1]
+            own = found.setdefault(label, (modules[owner] if last else None, []))[1]
             if id(parameter) not in known:
                 known.add(id(parameter))
                 own.append(parameter)
-    named, taken = [], set()
-    for label, (module, parameters) in layers.items():
-        name = _readable(label, modules).strip(".") or _kind(_unwrapped(model))
-        while name in taken:
+    names = {label: readable(label, modules).strip(".") for label in found}
+    taken = set(names.values())
+    layers: dict[str, Layer] = {}
+    for label, (owner_module, parameters) in found.items():
+        name, whole = names[label], False
+        if not name:
+            name, whole = kind(unwrapped(model)), len(found) > 1
+            name += " itself" if name in taken else ""
+        while name in layers:
             name += "_"
-        taken.add(name)
-        named.append((name, module, parameters))
-    return named
+        layers[name] = Layer(name, None if whole else owner_module, parameters, whole)
+    return list(layers.values())
 
 
-def _is_parallel(model: nn.Module) -> bool:
+def is_parallel(model: nn.Module) -> bool:
     return isinstance(model, (nn.DataParallel, DistributedDataParallel))
 
 
-def _readable(path: str, modules: Mapping[str, nn.Module]) -> str:
+def readable(path: str, modules: Mapping[str, nn.Module]) -> str:
     """The name of a module, without the parts that wrappers put into it."""
     parts = path.split(".")
     return ".".join(
         part
         for number, part in enumerate(parts)
-        if part not in _WRAPPERS and not (part == "module" and _is_parallel(modules[".".join(parts[:number])]))
+        if part not in _WRAPPERS and not (part == "module" and is_parallel(modules[".".join(parts[:number])]))
     )
 
 
-def _kind(module: nn.Module) -> str:
-    """The name of its class. ``fully_shard`` puts a class of its own before the one that someone wrote."""
-    kind = type(module)
-    return (kind.__bases__[1] if kind.__bases__[0].__name__ == "FSDPModule" else kind).__name__
+def kind(module: nn.Module) -> str:
+    """The name of its class. ``torch.jit`` and ``fully_shard`` put one of their own before that which someone wrote."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return str(module.original_name)
+    found = type(module)
+    return (found.__bases__[1] if found.__bases__[0].__name__ == "FSDPModule" else found).__name__
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module) -> nn.Module:
     """The module that someone wrote, without what torch wraps around it."""
-    while (inner := getattr(model, "_orig_mod", model.module if _is_parallel(model) else None)) is not None:
+    while True:
+        inner = getattr(model, "_orig_mod", model.module if is_parallel(model) else None)
+        if not isinstance(inner, nn.Module):
+            return model
         model = inner
-    return model
-
-
-def _compiled(model: nn.Module) -> set[int]:
-    """Ids of all modules that run inside ``torch.compile``: a hook there would break up the graph, or never run."""
-    heads = [
-        m for m in model.modules() if hasattr(m, "_orig_mod") or getattr(m, "_compiled_call_impl", None) is not None
-    ]
-    return {id(module) for head in heads for module in head.modules()}
-
-
-def _first_tensor(output: object) -> Tensor | None:
-    """The output itself, or the first tensor in it: recurrent layers give their state too, attention its weights."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        output = tuple(output.values())
-    if isinstance(output, (tuple, list)):
-        return next((found for part in output if (found := _first_tensor(part)) is not None), None)
-    return None
-
-
-def _units_alive(output: Tensor) -> np.ndarray:
-    """Which units are not 0 for some example: channels of images (batch, channels, ...), else the last dimension."""
-    dimensions = output.dim()
-    units = 1 if dimensions > 3 else dimensions - 1
-    largest = output.amax([d for d in range(dimensions) if d != units]) if dimensions > 1 else output.reshape(-1)
-    return (largest if largest.is_cpu else largest.cpu()).float().numpy() != 0  # nothing that dies is negative
-
-
-def _in_backward() -> bool:
-    """Whether a backward pass is running: a forward pass inside it is one of gradient checkpointing."""
-    return torch._C._current_graph_task_id() != -1

@@ -1,7 +1,9 @@
 """When to diagnose a run that still goes on, and when to tell what was found."""
 
+from collections.abc import Callable
+
 from gradclinic.arguments import whole
-from gradclinic.diagnosis import Diagnosis
+from gradclinic.diagnosis import Diagnosis, diagnose
 from gradclinic.record import Record
 
 
@@ -40,3 +42,35 @@ class Looks:
         if tell:
             self.told = found.kind
         return tell
+
+
+class Alarm:
+    """Tells a handler, once, that a fault was found in a training that goes on.
+
+    Args:
+        handler: called with the diagnosis.
+        record: gives what was recorded so far.
+    """
+
+    def __init__(self, handler: Callable[[Diagnosis], object], record: Callable[[], Record]):
+        self._handler, self._record = handler, record
+        self._looks = Looks()
+        self._broken = False  # whether something was not finite when it looked last
+
+    def look(self, step: int, broken: bool) -> Diagnosis | None:
+        """What the handler is to be told after this step, if anything.
+
+        Args:
+            step: one that was recorded.
+            broken: whether something in the record is not finite. When that is new, it is time to look in any case.
+        """
+        if self._looks.told is not None or not (self._looks.due(step) or (broken and not self._broken)):
+            return None
+        self._broken = broken
+        record = self._record()
+        found = diagnose(record)
+        return found if self._looks.alarm(found, record) else None
+
+    def sound(self, found: Diagnosis) -> None:
+        """Tell. What the handler raises is meant for the training: it may be to stop it."""
+        self._handler(found)

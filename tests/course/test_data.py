@@ -13,8 +13,10 @@ def data():
 
 
 def test_shapes_and_types_are_what_a_classifier_takes(data):
-    assert data.x_train.shape == (1347, 64) and data.x_test.shape == (450, 64), "a quarter of 1,797 is held back"
-    assert data.y_train.shape == (1347,) and data.y_test.shape == (450,), "one label an image"
+    assert data.x_train.shape == (1347, 64), "a quarter of 1,797 is held back"
+    assert data.x_test.shape == (450, 64), "a quarter of 1,797 is held back"
+    assert data.y_train.shape == (1347,), "one label an image"
+    assert data.y_test.shape == (450,), "one label an image"
     assert data.x_train.dtype == data.x_test.dtype == torch.float32, "images are float32"
     assert data.y_train.dtype == data.y_test.dtype == torch.int64, "labels are int64, as cross_entropy wants them"
 
@@ -41,7 +43,8 @@ def test_training_pixels_have_mean_zero_and_deviation_one_or_never_vary(data):
     std = x.std(0, correction=0)
     constant = std == 0
     assert torch.allclose(std[~constant], torch.ones_like(std[~constant]), atol=1e-5), "and have deviation 1"
-    assert constant.any() and not x[:, constant].any(), "a pixel that never varies becomes 0"
+    assert constant.any(), "a pixel that never varies becomes 0"
+    assert not x[:, constant].any(), "a pixel that never varies becomes 0"
     assert torch.isfinite(data.x_test).all(), "and does not make the test images infinite"
 
 

@@ -25,9 +25,9 @@ def test_what_is_lost_is_what_rounding_by_hand_predicts(exponent):
 
 
 def test_by_hand_without_rounding_is_what_autograd_gives(monkeypatch):
-    monkeypatch.setattr(half_precision, "_rounded", lambda values: values)
+    monkeypatch.setattr(half_precision, "rounded", lambda values: values)
     true = half_precision.gradients("float32", 0, 3)
-    for found, expected in zip(half_precision._by_hand(0, 3, half_precision.LAYERS), true, strict=True):
+    for found, expected in zip(half_precision.by_hand(0, 3, half_precision.LAYERS), true, strict=True):
         assert torch.allclose(found, expected, rtol=1e-3, atol=float(expected.abs().max()) * 1e-4)
 
 

@@ -79,7 +79,8 @@ def test_a_layer_is_initialised_in_place_and_may_have_no_bias():
     before = layer.weight.detach().clone()
     assert initialize(layer, "he") is layer, "the layer itself is returned"
     assert not torch.equal(layer.weight, before), "its weights must be new"
-    assert layer.weight.requires_grad and layer.weight.grad_fn is None, "and still be a leaf that can be trained"
+    assert layer.weight.requires_grad, "and still be a leaf that can be trained"
+    assert layer.weight.grad_fn is None, "and still be a leaf that can be trained"
 
 
 @pytest.mark.parametrize(

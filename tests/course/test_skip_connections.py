@@ -50,7 +50,7 @@ def test_the_sum_grows_as_predicted_over_twenty_networks(activation, scale):
 
 def test_what_is_measured_is_the_sum_and_not_the_branch():
     model, x = MLP(3, 8, "tanh", "xavier", skip=True, branch_scale=0.5, seed=1), torch.randn(5, 64)
-    answer, sums = skips._sums(model, x)
+    answer, sums = skips.sums_of(model, x)
     h1 = torch.tanh(model.layer1(x))
     h2 = h1 + 0.5 * torch.tanh(model.layer2(h1))
     h3 = h2 + 0.5 * torch.tanh(model.layer3(h2))
@@ -65,7 +65,7 @@ def test_in_a_relu_network_the_gradient_along_the_sum_is_the_same_at_every_depth
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):
                 parameter.zero_()
-    answer, sums = skips._sums(model, x)
+    answer, sums = skips.sums_of(model, x)
     for h, gradient in zip(sums, torch.autograd.grad(answer[:, 3].sum(), sums), strict=True):
         assert torch.allclose((h * gradient).sum(1), answer[:, 3])
 

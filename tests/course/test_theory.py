@@ -150,7 +150,8 @@ def test_a_callable_is_differentiated_even_where_gradients_are_off():
     with torch.no_grad():
         found = theory.slope(torch.sin, z)
     assert torch.allclose(found, torch.cos(z)), "the derivative of sin is cos"
-    assert not found.requires_grad and not z.requires_grad, "the slope must not drag a graph along"
+    assert not found.requires_grad, "the slope must not drag a graph along"
+    assert not z.requires_grad, "the slope must not drag a graph along"
 
 
 @pytest.mark.parametrize(("name", "function"), [("tanh", torch.tanh), ("sigmoid", torch.sigmoid), ("relu", torch.relu)])
@@ -194,7 +195,8 @@ def test_a_fixed_point_is_where_variances_settle(activation, weight_std, bias_st
     found = theory.fixed_point(activation, weight_std, start, bias_std=bias_std)
     again = theory.variance_map(activation, weight_std, found, bias_std=bias_std)
     close(again, found, "the variance map must leave its fixed point alone", rel=1e-9)
-    for q in (start, 100 * start, start / 100):
+    for begun in (start, 100 * start, start / 100):
+        q = begun
         for _ in range(300):
             q = theory.variance_map(activation, weight_std, q, bias_std=bias_std)
         close(q, found, f"300 layers of {activation} end elsewhere")
@@ -336,7 +338,8 @@ def test_clipping_is_what_torch_does_to_a_gradient(bound):
         clip([parameter], bound)
         assert torch.allclose(theory.clip(gradient, **{how: bound}), parameter.grad, rtol=1e-5), how
     kept = theory.clip(gradient, norm=1e4)
-    assert torch.equal(kept, gradient) and kept is not gradient, "a short gradient comes back as it is, as a copy"
+    assert torch.equal(kept, gradient), "a short gradient comes back as it is, as a copy"
+    assert kept is not gradient, "a short gradient comes back as it is, as a copy"
 
 
 def test_a_gradient_of_zero_stays_zero():

@@ -13,6 +13,7 @@ from gradclinic.course.data import Dataset, adding_problem, digits
 from gradclinic.course.models import MLP, RecurrentClassifier
 from gradclinic.course.training import accuracy, chance_loss, descend, fit
 from gradclinic.recorder import Recorder
+from tests.helpers.hooks import hooks_of
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_the_run_is_that_of_a_loop_written_by_hand(few):
             gradients = torch.autograd.grad(loss, list(byhand.parameters()))
             with torch.no_grad():
                 for p, g in zip(byhand.parameters(), gradients, strict=True):
-                    p -= 0.1 * g
+                    p.sub_(0.1 * g)
             losses.append(loss.item())
     assert history.loss == pytest.approx(losses, rel=1e-6), "the losses differ from those of the hand-written loop"
     for (name, p), q in zip(model.named_parameters(), byhand.parameters(), strict=True):
@@ -89,7 +90,8 @@ def test_accuracy_leaves_the_model_in_its_mode_and_draws_nothing(few):
     for mode in (True, False):
         model.train(mode)
         accuracy(model, few.x_test, few.y_test)
-        assert model.training is mode and model[0].training is mode, "accuracy must give the mode back"
+        assert model.training is mode, "accuracy must give the mode back"
+        assert model[0].training is mode, "accuracy must give the mode back"
     assert torch.equal(torch.get_rng_state(), before), "dropout was on while accuracy was measured"
 
 
@@ -124,7 +126,7 @@ def test_the_recorder_is_entered_for_the_training_only(few):
     recorder = Recorder(model, every=1)
     _, history = train(few, model=model, recorder=recorder)
     assert len(recorder.record.step) == len(history.loss), "one recorded row a step"
-    assert not model.layer1._forward_hooks, "and no hook afterwards"
+    assert hooks_of(model) == 0, "and no hook afterwards"
 
 
 def test_progress_can_be_silenced(few, capsys):
@@ -139,7 +141,8 @@ def test_progress_can_be_silenced(few, capsys):
 def test_descent_is_the_recursion_on_paper():
     rate, curvatures, start = 0.3, [4.0, 0.5], [1.0, -2.0]
     path = descend(rate, curvatures, start, 25)
-    assert path.shape == (26, 2) and path.dtype == torch.float64, "every position, the start included"
+    assert path.shape == (26, 2), "every position, the start included"
+    assert path.dtype == torch.float64, "every position, the start included"
     for axis, (c, x0) in enumerate(zip(curvatures, start, strict=True)):
         expected = x0 * (1 - rate * c) ** torch.arange(26, dtype=torch.float64)
         assert torch.allclose(path[:, axis], expected, rtol=1e-12, atol=0), f"axis {axis} leaves x0 (1 - lr c)^t"
@@ -170,9 +173,8 @@ def test_clipping_bounds_what_the_optimiser_sees_and_a_wide_bound_changes_nothin
     optimizer.register_step_pre_hook(look)
     fit(model, few, optimizer, 1, progress=False, **{how: bound})
     reached = [(g.norm() if how == "clip_norm" else g.abs().max()).item() for g in steps]
-    assert max(reached) <= bound * (1 + 1e-5) and max(reached) > 0.99 * bound, (
-        f"{how}={bound} let {max(reached)} through"
-    )
+    assert max(reached) <= bound * (1 + 1e-5), f"{how}={bound} let {max(reached)} through"
+    assert max(reached) > 0.99 * bound, f"{how}={bound} let {max(reached)} through"
 
 
 def test_numbers_are_trained_in_the_mean_square():

@@ -2,7 +2,7 @@
 
 from torch.optim import optimizer as torch_optimizer
 
-from gradclinic import recorder as recorder_module
+from gradclinic.recording.optimizers import LISTENERS
 
 
 def hooks_of(model) -> int:
@@ -10,7 +10,13 @@ def hooks_of(model) -> int:
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
 
 
+def hooks_for_all() -> list:
+    """Hooks that torch keeps for all optimisers."""
+    kinds = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
+    return [hook for kind in kinds for hook in getattr(torch_optimizer, kind).values()]
+
+
 def global_hooks() -> int:
-    """Hooks that torch keeps for all optimisers, and the recorders that ours tells of a step."""
-    of_torch = len(torch_optimizer._global_optimizer_pre_hooks) + len(torch_optimizer._global_optimizer_post_hooks)
-    return of_torch + len(recorder_module._listening)
+    """Those of others, and the recorders that our own two tell of a step."""
+    others = [hook for hook in hooks_for_all() if getattr(hook, "__self__", None) is not LISTENERS]
+    return len(others) + len(LISTENERS)

@@ -2,15 +2,17 @@
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 
+from tests.helpers import ROOT
 from tools import grade
+from tools.grading.marks import find_lab
 
-ROOT = Path(__file__).resolve().parents[2]
 LAB = "01-gradient-descent"  # the one that the cunning submissions are written for
 
 
@@ -31,6 +33,16 @@ class Submission:
     mistakes: dict[str, str] = field(default_factory=dict)
 
 
+def course(folder: Path, *labs: str) -> Path:
+    """A small copy of the project in ``folder``, with these labs released."""
+    shutil.copy(ROOT / "nbgrader_config.py", folder)
+    for lab in labs:
+        for kind in ("solutions", "labs"):
+            shutil.copytree(ROOT / kind / lab, folder / kind / lab, dirs_exist_ok=True)
+        grade.release(lab, folder)
+    return folder
+
+
 def cell(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
     (found,) = (c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") == name)
     return found
@@ -43,7 +55,7 @@ def given_out(lab: str) -> nbformat.NotebookNode:
 def solved(lab: str, only: tuple[str, ...] | None = None) -> nbformat.NotebookNode:
     """The notebook as given out, with the right answers to all exercises, or to some."""
     notebook, source = given_out(lab), nbformat.read(ROOT / "solutions" / lab / f"{lab}.ipynb", as_version=4)
-    for exercise in grade.find_lab(lab).exercises:
+    for exercise in find_lab(lab).exercises:
         if only is None or exercise.name in only:
             cell(notebook, exercise.name).source = cell(source, exercise.name).source
     return notebook
@@ -54,7 +66,7 @@ def written(notebook: nbformat.NotebookNode) -> bytes:
 
 
 def _all(lab: str) -> dict[str, float]:
-    return {exercise.name: exercise.points for exercise in grade.find_lab(lab).exercises}
+    return {exercise.name: exercise.points for exercise in find_lab(lab).exercises}
 
 
 def zeros(lab: str) -> dict[str, float]:
@@ -157,8 +169,11 @@ BODIES: dict[str, tuple[str, str | None]] = {
     ),
     "memory hog": ("held = []\n    while True: held.append(torch.empty(100_000_000))", "more memory"),
     "memory hog in Python": ("held = []\n    while True: held.append(bytes(100_000_000))", "more memory"),
-    # it ends itself, or is ended when its time is over, whichever the machine comes to first
-    "fork bomb": ("import os\n    while True: os.fork()", "step: Your function"),
+    # each ends itself where no more can start, or is ended when its time is over, whichever comes first; none answers
+    "fork bomb": (
+        "import os\n    while True:\n        try: os.fork()\n        except OSError: os._exit(1)",
+        "step: Your function",
+    ),
     "threads without end": (
         "import threading, time\n    while True: threading.Thread(target=time.sleep, args=(1000,)).start()",
         None,
@@ -320,8 +335,8 @@ def every_kind(submitted: Path, gradebook: Path) -> dict[str, Submission]:
                 LAB, _answering(exercise, body), (exercise,), mistakes={exercise: mistake}
             )
     for kind, (body, flag) in BODIES.items():
-        body = body.replace("SUBMITTED", str(submitted / "right" / LAB / name)).replace("GRADEBOOK", str(gradebook))
-        kinds[kind] = of(LAB, _answering("step", body), ("step",), flag=flag)
+        aimed = body.replace("SUBMITTED", str(submitted / "right" / LAB / name)).replace("GRADEBOOK", str(gradebook))
+        kinds[kind] = of(LAB, _answering("step", aimed), ("step",), flag=flag)
     for kind, source in BESIDE.items():
         kinds[kind] = of(LAB, _with(lambda n, s=source: n.cells.insert(2, nbformat.v4.new_code_cell(s))))
     for kind, source in PATCHES.items():

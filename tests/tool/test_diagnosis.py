@@ -4,22 +4,25 @@ import importlib.util
 import json
 import math
 import sys
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from sklearn.metrics import f1_score
 
+from gradclinic import remedies
 from gradclinic.course import audit
 from gradclinic.course.data import digits
 from gradclinic.course.models import MLP
 from gradclinic.course.training import fit
-from gradclinic.diagnosis import ENOUGH_STEPS, GUIDE, KINDS, Diagnosis, diagnose
+from gradclinic.diagnosis import ENOUGH_STEPS, KINDS, TOO_HIGH, TOO_LOW, Diagnosis, diagnose
+from gradclinic.record import Record
 from gradclinic.recorder import Recorder
-
-ROOT = Path(__file__).resolve().parents[2]
+from gradclinic.remedies import GUIDE, SIGMOID_UNITS, THROUGH_TIME, Case, Remedy
+from tests.helpers import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -296,25 +299,111 @@ def test_the_note_says_what_where_why_and_what_to_do(vanishing):
     assert "1. Replace the sigmoid by ReLU" in note
 
 
+def test_a_loss_that_is_not_finite_is_told_with_the_step_it_was_told_in(healthy, monkeypatch):
+    """The loss is not of a layer, and may break in a step of which nothing else was recorded."""
+    last = int(healthy.step[-1])
+    for step in (1, last + 11):
+        monkeypatch.setattr(Record, "first_nonfinite", (step, "the loss", "loss"))
+        verdict = diagnose(healthy)
+        assert (verdict.kind, verdict.layers) == ("overflow", ())
+        assert verdict.evidence == (f"Step {step}: the loss is inf or NaN, the first that was seen.",)
+        assert f"Diagnosis after {max(step, last)} steps: overflow" in str(verdict)
+
+
 def test_the_verdict_is_data_too(vanishing):
     verdict = diagnose(vanishing)
-    again = json.loads(json.dumps(asdict(verdict)))
+    again = json.loads(json.dumps(verdict.to_dict(), allow_nan=False))
     assert again["kind"] == "vanishing"
-    assert again["remedies"][0]["name"] == "activation"
+    assert (again["healthy"], again["alarming"]) == (False, True)
+    assert again["steps"] == vanishing.step[-1]
+    assert again["layers"] == list(verdict.layers)
+    assert again["evidence"] == list(verdict.evidence)
+    assert again["remedies"][0] == {
+        "name": "activation",
+        "advice": "Replace the sigmoid by ReLU, with He's starting weights.",
+        "page": "remedies/activations",
+        "factor": None,
+    }
+    assert [Remedy(**remedy) for remedy in again["remedies"]] == list(verdict.remedies)
     assert isinstance(verdict, Diagnosis)
     assert verdict.kind in KINDS
 
 
-def test_every_remedy_points_to_a_page_that_is_there(bench, healthy):
-    from gradclinic import diagnosis
+def test_a_shell_shows_one_line(healthy, vanishing):
+    assert repr(diagnose(healthy)) == f"<Diagnosis after {healthy.step[-1]} steps: healthy>"
+    shown = repr(diagnose(vanishing))
+    assert shown.startswith(f"<Diagnosis after {vanishing.step[-1]} steps: vanishing in layer1 to layer")
+    assert len(shown) < 100
 
-    for kind in KINDS:
-        if kind in ("healthy", "undecided"):
-            continue
-        remedies = list(diagnosis._remedies(healthy, kind))
-        assert remedies, f"{kind} needs a remedy"
-        for remedy in remedies:
-            assert (ROOT / "book" / f"{remedy.page}.md").exists(), f"{kind}: no page {remedy.page}"
+
+class Page(HTMLParser):
+    """Its tags, its links, and its text."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.tags, self.links, self.text = [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name == "href"]
+        assert {name for name, _ in attrs} <= {"href"}, "no style, script or resource"
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_a_notebook_shows_all_of_it_with_a_link_for_each_remedy(healthy, vanishing):
+    verdict = diagnose(vanishing)
+    page = Page(verdict._repr_html_())
+    assert set(page.tags) <= {"div", "p", "strong", "br", "ul", "ol", "li", "a"}
+    assert page.links == [remedy.address for remedy in verdict.remedies]
+    for told in (verdict.kind, *verdict.evidence, *(remedy.advice for remedy in verdict.remedies)):
+        assert told in page.text
+    assert Page(diagnose(healthy)._repr_html_()).links == []
+
+
+def test_what_a_notebook_shows_is_escaped():
+    odd = Remedy("<i>", "Do <b>this</b> & that.", '"><script>')
+    shown = Diagnosis("<kind>", ("<layer>",), ("a < b",), (odd,), 1)._repr_html_()
+    page = Page(shown)
+    assert not {"kind", "layer", "b", "script", "i"} & set(page.tags)
+    assert "Do <b>this</b> & that." in page.text
+    assert "<layer>" in page.text
+
+
+def test_every_remedy_points_to_a_page_that_is_there(healthy):
+    found = {remedy for advised in GUIDE.values() for remedy in advised} | {remedies.learning_rate(0.1)}
+    for remedy in found:
+        assert (ROOT / "book" / f"{remedy.page}.md").exists(), f"{remedy.name}: no page {remedy.page}"
+    where = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]
+    assert f"{where['url']}/blob/{where['branch']}/book" == remedies.BOOK
+
+
+def test_every_fault_has_remedies_and_the_circumstance_that_counts_decides():
+    faults = {kind for kind in KINDS if kind not in ("healthy", "undecided", TOO_HIGH, TOO_LOW)}
+    assert {case.kind for case in GUIDE} == faults, "what a learning rate needs is a number"
+    assert all(remedies.advised(kind) for kind in faults)
+    assert remedies.advised("exploding", [THROUGH_TIME]) == GUIDE[Case("exploding", THROUGH_TIME)]
+    both = [THROUGH_TIME, SIGMOID_UNITS]
+    assert remedies.advised("vanishing", both) == GUIDE[Case("vanishing", THROUGH_TIME)]
+    assert remedies.advised("saturated", both) == GUIDE[Case("saturated", SIGMOID_UNITS)]
+    assert remedies.advised("overflow", both) == GUIDE[Case("overflow")]
+
+
+def test_a_case_reads_as_on_the_page():
+    assert [str(case) for case in GUIDE] == [
+        "vanishing",
+        "vanishing, with sigmoid units",
+        "vanishing, through time",
+        "exploding",
+        "exploding, through time",
+        "overflow",
+        "dying ReLU",
+        "saturated",
+        "saturated, with sigmoid units",
+    ]
+    assert f"{Case('vanishing', THROUGH_TIME)}" == "vanishing, through time"
 
 
 def test_the_guide_agrees_with_the_league():
@@ -323,7 +412,7 @@ def test_the_guide_agrees_with_the_league():
     watch = Recorder(model, every=1)
     fit(model, digits(), torch.optim.Adam(model.parameters(), lr=1e-3), 2, recorder=watch, progress=False)
     first, *_ = diagnose(watch.record).remedies
-    assert first == GUIDE["vanishing, with sigmoid units"][0]
+    assert first == GUIDE[Case("vanishing", SIGMOID_UNITS)][0]
     assert "ReLU" in first.advice
     assert "He" in first.advice
     league = {name: np.median([run.accuracy for run in runs]) for name, runs in audit.league.runs().items()}

@@ -125,6 +125,9 @@ def on_each_rank(folder: Path, crash: str) -> None:
             seen[kind] |= {"during": during, "after": len(calls), "same": all(torch.equal(*pair) for pair in local)}
         late(rank, keep)
         alone(rank, keep)
+        for kind in KINDS[::2]:
+            ends(kind, rank, keep)
+        seen["bad loss"] = bad_loss(rank, keep)
     (folder / f"seen-{rank}.json").write_text(json.dumps(seen))
     if not crash:
         distributed.destroy_process_group()
@@ -148,6 +151,32 @@ def alone(rank: int, keep) -> None:
             train(model, recorder)
         keep(recorder, "alone")
     distributed.barrier()
+
+
+def ends(kind: str, rank: int, keep) -> None:
+    """The last step is not one to record, and the gradients are there or are not."""
+    for name, clear in ((f"ends-{kind}", False), (f"cleared-{kind}", True)):
+        model = spread(network(kind), kind)
+        with Recorder(model, every=7, histograms=True) as recorder:
+            train(model, recorder, rank, RANKS)
+            if clear:
+                model.zero_grad()
+        keep(recorder, name)
+
+
+def bad_loss(rank: int, keep) -> dict:
+    """One rank is told a loss that is no number before the other is; each has a handler."""
+    told, model = [], spread(network("ddp"), "ddp")
+    optimizer = optimizer_of(model)
+    with Recorder(model, every=1, on_alarm=told.append) as recorder:
+        for number, (x, y) in enumerate(batches(rank, RANKS), 1):
+            optimizer.zero_grad()
+            loss = cross_entropy(model(x), y)
+            recorder.log_loss(loss * (float("nan") if number == (9, 7)[rank] else 1))
+            loss.backward()
+            optimizer.step()
+    keep(recorder, "bad-loss")
+    return {"notes": recorder.notes, "told": len(told)}
 
 
 def crash_at_the_end(rank: int, keep) -> None:
@@ -187,7 +216,12 @@ def launched(folder: Path, crash: str = "") -> tuple[Path, list[dict]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": str(root)}
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(RANKS)]
     done = subprocess.run(
-        [*command, __file__, str(folder), crash], env=environment, capture_output=True, text=True, timeout=120
+        [*command, __file__, str(folder), crash],
+        check=False,  # what it said is shown
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, [json.loads((folder / f"seen-{rank}.json").read_text()) for rank in range(RANKS)]
@@ -224,7 +258,8 @@ def test_two_processes_record_what_one_does(run, kind):
     folder, seen = run
     expected = single(kind)
     assert len(expected.step) == STEPS
-    assert (expected.dead[:, 1] > 0).all() and (expected.dead[:, 1] < 1).all(), "some units have to be dead, not all"
+    dead = expected.dead[:, 1]
+    assert ((dead > 0) & (dead < 1)).all(), "some units have to be dead, not all"
     assert np.isfinite(expected.time_ratio[:, expected.layers.index("repeated")]).all()
     for rank in range(RANKS):
         assert_same(Record.load(folder / f"{kind}-{rank}.npz"), expected)
@@ -255,7 +290,7 @@ def test_before_the_end_a_rank_sees_its_own_share(run, kind):
     measured = own[0].layers.index("hidden")
     for name in ("gradient_norm", "weight_norm", "update_norm", "output_gradient_norm"):
         ratio = getattr(own[0], name)[:, measured] / getattr(whole, name)[:, measured]
-        assert (ratio > 0.4).all() and (ratio < 2.5).all(), f"{name} of one rank should be near that of all"
+        assert ((ratio > 0.4) & (ratio < 2.5)).all(), f"{name} of one rank should be near that of all"
 
 
 def test_parameters_that_were_spread_after_the_recorder_was_made_are_found(run):
@@ -273,6 +308,31 @@ def test_parameters_that_were_spread_after_the_recorder_was_made_are_found(run):
 def test_a_model_of_one_process_waits_for_no_other(run):
     expected = single("alone")
     assert_same(Record.load(run[0] / "alone-0.npz"), replace(expected, histogram=expected.histogram[:, :, :0]))
+
+
+@pytest.mark.parametrize("kind", KINDS[::2])
+@pytest.mark.parametrize("cleared", [False, True])
+def test_the_last_step_has_one_row_on_every_rank(run, kind, cleared):
+    folder, seen = run
+    model = network(kind)
+    with Recorder(model, every=7, histograms=True) as recorder:
+        train(model, recorder)
+        if cleared:
+            model.zero_grad()
+    expected = recorder.record
+    assert expected.step.tolist() == [1, 8, 15, 22, 24]
+    assert np.isnan(expected.gradient_norm[-1]).all() == cleared
+    name = f"{'cleared' if cleared else 'ends'}-{kind}"
+    for rank in range(RANKS):
+        assert_same(Record.load(folder / f"{name}-{rank}.npz"), expected)
+        assert seen[rank][name]["notes"] == []
+
+
+def test_the_first_bad_loss_is_that_of_all_ranks_and_the_first_rank_alone_calls_its_handler(run):
+    folder, seen = run
+    for rank in range(RANKS):
+        assert Record.load(folder / f"bad-loss-{rank}.npz").first_bad_loss == 7
+        assert seen[rank]["bad loss"] == {"notes": [], "told": int(rank == 0)}
 
 
 @pytest.mark.parametrize(("crash", "steps"), [("at the end", STEPS), ("in the middle", 4)])

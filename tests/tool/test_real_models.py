@@ -231,7 +231,7 @@ def test_a_real_network_is_watched_rightly_and_undisturbed(name):
     assert torch.equal(rng, torch.get_rng_state()), "recording drew random numbers"
     for (key, expected), found in zip(plain.state_dict().items(), model.state_dict().values(), strict=True):
         assert torch.equal(expected, found), f"{key} of {name} differs when it is watched"
-    assert hooks_of(model) == 0 and global_hooks() == before, "a hook is left behind"
+    assert (hooks_of(model), global_hooks()) == (0, before), "a hook is left behind"
     record = recorder.record
     assert recorder.notes == [], "everything in it can be measured"
     assert len(set(record.layers)) == len(record.layers), f"two layers have one name: {record.layers}"
@@ -243,7 +243,7 @@ def test_a_real_network_is_watched_rightly_and_undisturbed(name):
     for layer, module in owners.items():
         own = [p for p in module.parameters(recurse=False) if p not in known]
         known.update(own)
-        if own and layer in record.layers and "parametrizations" not in module._modules:
+        if own and layer in record.layers and "parametrizations" not in dict(module.named_children()):
             found = record.gradient_norm[-1, record.layers.index(layer)]
             assert found == pytest.approx(norm(p.grad for p in own), rel=1e-5), f"gradient norm of {layer}"
     seen = np.isfinite(record.output_rms[0]) & np.isfinite(record.output_gradient_norm[0])
@@ -349,7 +349,7 @@ def test_gradient_checkpointing_changes_nothing_in_the_record(reentrant):
 def test_a_compiled_network_is_watched_by_its_parameters(backend, watch):
     results = []
     for watched in (False, True):
-        torch._dynamo.reset()
+        torch.compiler.reset()
         torch.manual_seed(0)
         model, x = Deep(None), torch.randn(8, 6)
         if watch == "in place":
@@ -367,7 +367,7 @@ def test_a_compiled_network_is_watched_by_its_parameters(backend, watch):
         if watched:
             recorder.__exit__()
             record = recorder.record
-            assert record.layers[0] == "first" and record.layers[-1] == "readout", "names without a wrapper"
+            assert (record.layers[0], record.layers[-1]) == ("first", "readout"), "names without a wrapper"
             assert record.step.tolist() == [1, 2, 3]
             assert record.gradient_norm[-1, 0] == pytest.approx(
                 norm(p.grad for p in model.first.parameters()), rel=1e-5
@@ -377,6 +377,150 @@ def test_a_compiled_network_is_watched_by_its_parameters(backend, watch):
         results.append(model.state_dict())
     for key, value in results[0].items():
         assert torch.equal(value, results[1][key]), f"{key} differs when it is watched"
+
+
+class Mixed(nn.Module):
+    """Two layers in the middle that torch.jit may take over."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.first, self.readout = nn.Linear(6, 8), nn.Linear(8, 5)
+        self.middle = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+        if how == "script":
+            self.middle = torch.jit.script(self.middle)
+        elif how == "trace":
+            self.middle = torch.jit.trace(self.middle, torch.zeros(2, 8))
+
+    def forward(self, x):
+        return self.readout(self.middle(self.first(x)))
+
+
+def jitted(how: str, part: str) -> nn.Module:
+    torch.manual_seed(0)
+    model = Mixed(how if part == "middle" else "")
+    if part == "all" and how == "script":
+        return torch.jit.script(model)
+    return torch.jit.trace(model, torch.zeros(2, 6)) if part == "all" else model
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("part", ["middle", "all"])
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_inside_a_script_or_a_trace_parameters_are_watched_and_the_rest_is_noted(how, part):
+    results = []
+    for watched in (False, True):
+        model, x = jitted(how, part), torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        recorder = Recorder(model, every=1)
+        if watched:
+            with pytest.warns(RuntimeWarning, match=r"outputs inside torch\.jit"):
+                recorder.__enter__()
+        for _ in range(3):
+            optimizer.zero_grad()
+            labelled(model, x).backward()
+            optimizer.step()
+        if watched:
+            recorder.__exit__()
+            record = recorder.record
+            assert record.step.tolist() == [1, 2, 3]
+            assert set(record.layers) == {"first", "middle.0", "middle.2", "readout"}
+            for layer in record.layers:
+                own = [p.grad for name, p in model.named_parameters() if name.rpartition(".")[0] == layer]
+                assert record.gradient_norm[-1, record.layers.index(layer)] == pytest.approx(norm(own), rel=1e-5)
+            assert (record.update_norm > 0).all()
+            unseen = {name for n, name in enumerate(record.layers) if np.isnan(record.output_rms[:, n]).all()}
+            assert unseen == {"middle.0", "middle.2"} | ({"first", "readout"} if part == "all" else set())
+            assert len(recorder.notes) == 1
+            assert str(recorder).startswith("Recorder of Mixed")
+        results.append([p.detach().clone() for p in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True)), "a watched run ends in other weights"
+
+
+def test_a_traced_layer_that_is_called_from_outside_has_its_output_watched():
+    model = nn.Sequential(torch.jit.trace(nn.Linear(6, 8), torch.zeros(2, 6)), nn.Linear(8, 5))
+    with Recorder(model) as recorder:
+        labelled(model, torch.randn(8, 6)).backward()
+        recorder.capture()
+    assert np.isfinite(recorder.record.output_rms).all()
+    assert recorder.notes == []
+
+
+class Vision(nn.Module):
+    """As in a vision transformer: a token and a table of positions that belong to the model itself."""
+
+    def __init__(self, late: bool = False, name: str = "blocks"):
+        super().__init__()
+        self.token, self.positions = nn.Parameter(torch.randn(1, 1, 8)), nn.Parameter(torch.randn(1, 5, 8))
+        self.readout, self.patches = nn.Linear(8, 5), nn.Linear(3, 8)  # defined last, used first
+        setattr(self, name, nn.ModuleList(nn.Linear(8, 8) for _ in range(2)))
+        self.late, self.name = late, name
+
+    def forward(self, x):
+        x = self.patches(x)
+        if not self.late:
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1) + self.positions
+        for block in getattr(self, self.name):
+            x = block(x).relu()
+        if self.late:
+            x = x * self.token
+        return self.readout(x[:, 0])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("late", "layers"),
+    [
+        (False, ("patches", "Vision", "blocks.0", "blocks.1", "readout")),
+        (True, ("patches", "blocks.0", "blocks.1", "Vision", "readout")),
+    ],
+)
+def test_the_models_own_parameters_have_its_name_and_the_place_of_their_first_use(late, layers, accumulate):
+    torch.manual_seed(0)
+    model = Vision(late)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with Recorder(model) as recorder:
+        for _ in range(2):
+            for _ in range(accumulate):
+                labelled(model, torch.randn(6, 4, 3)).backward()
+            optimizer.step()
+    record = recorder.record
+    assert record.layers == layers
+    own = record.layers.index("Vision")
+    found = norm(p.grad for p in (model.token, model.positions) if p.grad is not None)
+    assert record.gradient_norm[-1, own] == pytest.approx(found, rel=1e-5)
+    assert np.isnan(record.output_rms[:, own]).all(), "the output of the model is that of its last layer"
+    kept = [getattr(p, "_post_accumulate_grad_hooks", None) for p in model.parameters()]
+    assert not any(kept), "a hook is left behind"
+
+
+def test_where_their_first_use_is_not_seen_they_stand_before_the_layer_that_is_defined_first():
+    model = Vision()
+    assert Recorder(model).record.layers == ("Vision", "readout", "patches", "blocks.0", "blocks.1")
+    with Recorder(model, activations=False) as recorder:
+        labelled(model, torch.randn(6, 4, 3)).backward()
+        recorder.capture()
+    assert recorder.record.layers == ("patches", "blocks.0", "blocks.1", "Vision", "readout")
+
+
+def test_no_name_is_given_twice():
+    assert Recorder(Vision(name="Vision")).record.layers == ("Vision", "readout", "patches", "Vision.0", "Vision.1")
+
+    class Twin(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.Twin = nn.Parameter(torch.ones(2)), nn.Linear(2, 2)
+
+    assert Recorder(Twin()).record.layers == ("Twin itself", "Twin")
+
+
+@pytest.mark.parametrize("model", [nn.Linear(6, 5), nn.LSTM(6, 5)], ids=["Linear", "LSTM"])
+def test_a_model_that_is_one_layer_has_the_name_of_its_class_and_an_output(model):
+    with Recorder(model) as recorder:
+        output = model(torch.randn(4, 6))
+        (output if isinstance(output, torch.Tensor) else output[0]).sum().backward()
+        recorder.capture()
+    assert recorder.record.layers == (type(model).__name__,)
+    assert np.isfinite(recorder.record.output_rms).all()
 
 
 def test_bfloat16_under_autocast_is_measured_in_more_than_bfloat16():
@@ -434,7 +578,8 @@ def test_a_step_that_a_loss_scaler_leaves_out_is_not_counted(fused):
             scaler.update()
     record = recorder.record
     assert record.step.tolist() == [1, 2, 3], "the first of four was left out"
-    assert record.first_nonfinite is None and (record.output_rms < 1e10).all(), "and nothing of it is mixed in"
+    assert record.first_nonfinite is None
+    assert (record.output_rms < 1e10).all(), "and nothing of it is mixed in"
 
 
 def test_float16_gradients_that_underflow_are_seen_as_zero():
@@ -447,7 +592,8 @@ def test_float16_gradients_that_underflow_are_seen_as_zero():
         (model(x).float().sum() * 1e-9 * 2.0**20).backward()
         recorder.capture()
     lost, kept = recorder.record.gradient_norm
-    assert (lost == 0).all() and (kept[[0, -1]] > 0).all(), "below 6e-8 a float16 is 0; the loss scaler saves it"
+    assert (lost == 0).all(), "below 6e-8 a float16 is 0"
+    assert (kept[[0, -1]] > 0).all(), "the loss scaler saves it"
 
 
 def test_a_frozen_backbone_that_thaws_is_followed():
@@ -486,12 +632,18 @@ def test_what_cannot_be_measured_is_noted_and_training_goes_on():
     broken.forward = lambda x: {"not": "a tensor"}
     model.extra = broken
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    with pytest.warns(RuntimeWarning, match="the units of extra"), Recorder(model) as recorder:
-        for _ in range(2):
-            optimizer.zero_grad()
-            model.extra(torch.zeros(1))
-            model(torch.randn(3, 4)).sum().backward()
-            optimizer.step()
+
+    def train() -> Recorder:
+        with Recorder(model) as recorder:
+            for _ in range(2):
+                optimizer.zero_grad()
+                model.extra(torch.zeros(1))
+                model(torch.randn(3, 4)).sum().backward()
+                optimizer.step()
+        return recorder
+
+    with pytest.warns(RuntimeWarning, match="the units of extra"):
+        recorder = train()
     assert len(recorder.notes) == 1
     assert "the units of extra" in recorder.notes[0]
     record = recorder.record

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from gradclinic import diagnose, plots
 from gradclinic.course.data import digits
 from gradclinic.record import HISTOGRAM_EDGES, Record
 from gradclinic.recorder import Recorder
+from gradclinic.recording.schedule import due
 
 ARRAYS = [f.name for f in dataclasses.fields(Record) if f.type is np.ndarray]
 
@@ -77,7 +79,7 @@ def same(a: Record, b: Record, but: tuple[str, ...] = ()) -> None:
         if field.name in but:
             continue
         if field.name in ARRAYS:
-            assert one.dtype == other.dtype and one.shape == other.shape, f"{field.name} changed its kind or shape"
+            assert (one.dtype, one.shape) == (other.dtype, other.shape), f"{field.name} changed its kind or shape"
             np.testing.assert_array_equal(one, other, err_msg=field.name)
         else:
             assert one == other or (one != one and other != other), f"{field.name}: {one!r} and {other!r}"
@@ -156,13 +158,14 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(record, tmp_path):
     spoilt, noticed = tmp_path / "spoilt.npz", 0
     for place in np.random.default_rng(0).integers(len(whole), size=80):
         spoilt.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        said = "spoilt.npz is"
         try:
             loaded = Record.load(spoilt)
         except ValueError as error:
-            assert "spoilt.npz is" in str(error)
-            noticed += 1
+            said, noticed = str(error), noticed + 1
         else:
             same(record, loaded)  # such as the time of day that a zip file keeps
+        assert "spoilt.npz is" in said
     assert noticed > 60, "nearly every byte matters"
 
 
@@ -237,6 +240,97 @@ def test_a_link_stays_a_link(record, tmp_path):
     same(record, Record.load(tmp_path / "real"))
 
 
+def test_a_file_by_the_name_that_the_package_had_at_first_is_read(tmp_path):
+    path = Path(__file__).with_name("earlier-format.npz")  # written by the package as it was then
+    with np.load(path) as held:
+        assert json.loads(str(held["header"]))["format"] in Record.EARLIER_FORMATS
+    record = Record.load(path)
+    assert (record.layers, record.activations, record.activation_kinds) == (("0", "2"), ("1",), ("Tanh",))
+    assert (record.step.tolist(), record.last_step, record.first_bad_loss) == ([1, 3], 4, None)
+    assert record.loss.tolist() == [0.7041966915130615, 0.6979151964187622]
+    assert record.chance_loss == math.log(2)
+    np.testing.assert_array_equal(
+        record.gradient_norm,
+        [[0.15217500367677408, 0.13997741531533814], [0.1502412244051691, 0.13221511602063238]],
+    )
+    again = record.save(tmp_path / "again")
+    with np.load(again) as held:
+        assert json.loads(str(held["header"]))["format"] == Record.FORMAT
+    same(record, Record.load(again))
+    assert record.then(record).step.tolist() == [1, 3, 5, 7]
+
+
+# --- in short, and as plain data ---------------------------------------------------------------------------------
+
+
+def test_a_record_prints_in_a_few_lines_and_no_array(record):
+    lines = repr(record).splitlines()
+    assert lines == [
+        "Record",
+        "  steps: 6 recorded, 1 to 6, of 6 watched",
+        '  layers: 4, "0" to "6"',
+        "  activations: 3 (Tanh, ReLU)",
+        f"  loss: {record.loss[0]:.3g} to {record.loss[-1]:.3g}; 2.3 without looking at the input",
+    ]
+
+
+def test_the_first_that_is_not_finite_is_printed():
+    assert repr(odd()).splitlines()[-1].startswith("  inf or NaN: first at step 1, the output of ")
+    broken = dataclasses.replace(empty(), first_bad_loss=61, last_step=70)
+    assert repr(broken).splitlines()[1:] == [
+        "  steps: 0 recorded, of 70 watched",
+        '  layers: 1, "Linear"',
+        "  activations: 0",
+        "  loss: not told",
+        "  inf or NaN: first at step 61, the loss",
+    ]
+
+
+def test_a_notebook_shows_a_small_table_in_which_no_name_can_do_anything():
+    spoilt = dataclasses.replace(odd(), layers=("<script>alert(1)</script>", "b", 'c"'))
+    page = spoilt._repr_html_()
+    parsed = ElementTree.fromstring(page)
+    assert {element.tag for element in parsed.iter()} == {"table", "caption", "tr", "th", "td"}
+    assert all(not element.attrib for element in parsed.iter()), "nothing is fetched from elsewhere"
+    text = "\n".join(": ".join(cell.text for cell in row) for row in parsed.findall("tr"))
+    assert text == "\n".join(line.strip() for line in repr(spoilt).splitlines()[1:])
+    assert "<script>alert(1)</script>" in text
+    assert len(page) < 1000
+
+
+def test_a_recorder_prints_its_record_and_its_notes():
+    class Reader(nn.Sequential):
+        pass
+
+    recorder = Recorder(Reader(nn.Linear(2, 2), nn.ReLU()))
+    recorder.notes.append("the units of <b> cannot be measured")
+    lines = repr(recorder).splitlines()
+    assert lines[0] == "Recorder of Reader"
+    assert lines[1:-1] == repr(recorder.record).splitlines()[1:]
+    assert lines[-1] == "  note: the units of <b> cannot be measured"
+    assert "&lt;b&gt;" in recorder._repr_html_()
+
+
+@pytest.mark.parametrize("make", [odd, empty, lambda: Training().run(7, every=4, histograms=True)])
+def test_as_plain_data_it_is_json_with_every_number_and_none_for_what_is_not_finite(make):
+    record = make()
+    held = json.loads(json.dumps(record.to_dict(), allow_nan=False))
+    assert (held.pop("format"), held.pop("version")) == ("gradclinic record", 1)
+    assert set(held) == {field.name for field in dataclasses.fields(Record)}
+    for name in ARRAYS:
+        array = getattr(record, name)
+        if name == "histogram" and not array.size:
+            assert held[name] is None
+            continue
+        back = np.array(held[name], dtype=float if array.dtype.kind == "f" else array.dtype).reshape(array.shape)
+        expected = np.where(np.isfinite(array), array, np.nan) if array.dtype.kind == "f" else array
+        np.testing.assert_array_equal(back, expected, err_msg=name)
+    assert tuple(held["layers"]) == record.layers
+    assert tuple(held["activation_kinds"]) == record.activation_kinds
+    assert (held["last_step"], held["first_bad_loss"]) == (record.last_step, record.first_bad_loss)
+    assert held["chance_loss"] == (None if math.isnan(record.chance_loss) else record.chance_loss)
+
+
 # --- an earlier file survives ------------------------------------------------------------------------------------
 
 
@@ -268,7 +362,7 @@ def test_an_error_of_any_kind_on_the_way_leaves_the_earlier_file(record, tmp_pat
     assert os.listdir(tmp_path) == ["run.npz"]
 
 
-# Only the module of the record, which needs no PyTorch; the process kills itself when the bytes are written, before
+# The process kills itself when the bytes are written, before
 # the new file takes the place of the old.
 KILLED = """
 import importlib.util, os, signal, sys
@@ -285,7 +379,7 @@ def test_a_kill_on_the_way_leaves_the_earlier_file(record, tmp_path):
     path = record.save(tmp_path / "run.npz")
     before = path.read_bytes()
     module = importlib.util.find_spec("gradclinic.record").origin
-    ended = subprocess.run([sys.executable, "-c", KILLED, module, path], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", KILLED, module, path], check=False, capture_output=True, text=True)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert path.read_bytes() == before
     assert len(os.listdir(tmp_path)) == 2, "the killed process had really begun to write"
@@ -307,6 +401,9 @@ def test_a_training_stopped_kept_and_resumed_gives_the_record_of_one_that_ran_th
     second.run(12, every=every, histograms=True).save(tmp_path / "second.npz")
 
     joined = Record.load(tmp_path / "first.npz").then(Record.load(tmp_path / "second.npz"), after=12)
+    assert joined.step.tolist() == sorted({*through.step, 12}), "the first has a row of its last step in any case"
+    shared = np.isin(joined.step, through.step)
+    joined = dataclasses.replace(joined, **{name: getattr(joined, name)[shared] for name in ARRAYS})
     same(joined, through, but=("last_step", "loss"))
     # a loss is the mean over the steps since the one recorded before, which the resumed recorder did not see
     seen = np.ones(len(through.step), dtype=bool)
@@ -328,7 +425,8 @@ def test_what_was_trained_after_the_checkpoint_is_left_out(tmp_path):
 
 def test_without_a_word_the_steps_go_on_from_the_last_one_that_is_known():
     sparse = Training().run(10, every=4)
-    assert sparse.step.tolist() == [1, 5, 9]
+    assert sparse.step.tolist() == [1, 5, 9, 10]
+    sparse = dataclasses.replace(sparse, **{name: getattr(sparse, name)[:-1] for name in ARRAYS})
     assert dataclasses.replace(sparse, last_step=None).then(sparse).step.tolist() == [1, 5, 9, 10, 14, 18]
     assert dataclasses.replace(sparse, last_step=10).then(sparse).step.tolist() == [1, 5, 9, 11, 15, 19]
     thrice = dataclasses.replace(sparse, last_step=10)
@@ -407,9 +505,7 @@ def test_a_row_costs_what_the_documentation_says(record):
     hundred = sum(getattr(long(1), name).nbytes for name in ARRAYS)
     assert round(hundred * 100_000 / 20 / 1e6) == 33
     assert round(hundred * 100_000 / 1e7) == 66
-    usual, rows = Recorder(nn.Linear(1, 1)), 0
-    for usual._step in range(100_000):
-        rows += usual._due()
+    rows = sum(due(number, None) for number in range(1, 100_001))
     assert f"makes {hundred * rows / 1e6:.0f} MB. Every step" in page
 
 

@@ -3,9 +3,10 @@
 import functools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from html import escape
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -54,10 +55,12 @@ class Quantity:
         return f"{_written(mean)} ({_written(values.min())} to {_written(values.max())})"
 
 
-def each(what: str, values: Sequence[float], expected: str, meets: Callable[[float], bool]) -> Quantity:
+def each(
+    what: str, values: Iterable[SupportsFloat], expected: str, meets: Callable[[float], bool | np.bool_]
+) -> Quantity:
     """A quantity that holds if every one of its values does."""
-    values = tuple(float(value) for value in values)
-    return Quantity(what, values, expected, all(meets(value) for value in values))
+    numbers = tuple(float(value) for value in values)
+    return Quantity(what, numbers, expected, all(meets(value) for value in numbers))
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Finding:
 _CLAIMS: dict[str, Callable[[], Finding]] = {}
 
 
-def claim(id: str) -> Callable:
+def claim(id: str) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
     """Enter the function below in the list of claims, under this id."""
 
     def register(function: Callable[[], Finding]) -> Callable[[], Finding]:

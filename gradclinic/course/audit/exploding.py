@@ -99,7 +99,8 @@ S22_CASES = (("tanh", 1.414), ("tanh", 4.0), ("relu", 4.0), ("linear", 4.0), ("s
 
 def norm_factors(activation: str, scale: float) -> np.ndarray:
     """Factor of the gradient norm per layer, where the signal has settled; shape (seeds,)."""
-    return np.sqrt(layer_factor(settled_profiles(activation, scale)))
+    factors: np.ndarray = np.sqrt(layer_factor(settled_profiles(activation, scale)))
+    return factors
 
 
 def predicted_norm_factor(activation: str, scale: float) -> float:

@@ -28,6 +28,18 @@ def network(seed: int, depth: int = LAYERS) -> MLP:
     return MLP(depth, WIDTH, "sigmoid", "xavier", seed=seed)
 
 
+def _autocast(dtype: str) -> torch.autocast:
+    """What makes torch compute in this type; it can be entered again.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if dtype not in TYPES:
+        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(TYPES)}")
+    half = dtype != "float32"
+    return torch.autocast("cpu", dtype=TYPES[dtype] if half else torch.float16, enabled=half)
+
+
 def gradients(dtype: str, exponent: int, seed: int, depth: int = LAYERS) -> list[Tensor]:
     """Weight gradients of each layer and the read-out for 64 digits, still multiplied by 2^exponent.
 
@@ -36,13 +48,13 @@ def gradients(dtype: str, exponent: int, seed: int, depth: int = LAYERS) -> list
     Raises:
         ValueError: for another ``dtype``.
     """
-    if dtype not in TYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(TYPES)}")
+    computing = _autocast(dtype)
     model, (x, y) = network(seed, depth), digits_batch(BATCH)
-    with torch.autocast("cpu", dtype=torch.float16 if dtype == "float32" else TYPES[dtype], enabled=dtype != "float32"):
+    with computing:
         loss = cross_entropy(model(x), y)
     (loss * 2.0**exponent).backward()
-    return [parameter.grad for name, parameter in model.named_parameters() if name.endswith("weight")]
+    weights = [parameter for name, parameter in model.named_parameters() if name.endswith("weight")]
+    return [weight.grad for weight in weights if weight.grad is not None]
 
 
 def _shares(marked: Callable[[Tensor], Tensor], found: list[Tensor], true: list[Tensor]) -> list[float]:
@@ -83,32 +95,32 @@ def predicted_by_size(exponent: int = 0, depth: int = LAYERS, seeds: Sequence[in
     )
 
 
-def _rounded(values: Tensor) -> Tensor:
+def rounded(values: Tensor) -> Tensor:
     return values.half().float()
 
 
-def _by_hand(exponent: int, seed: int, depth: int) -> list[Tensor]:
+def by_hand(exponent: int, seed: int, depth: int) -> list[Tensor]:
     """The same gradients by the chain rule, in float32 and without autograd; each result is rounded to float16."""
     model, (x, y) = network(seed, depth), digits_batch(BATCH)
     with torch.no_grad():
         layers = [getattr(model, f"layer{number}") for number in range(1, depth + 1)] + [model.readout]
-        signals = [_rounded(x)]
+        signals = [rounded(x)]
         for layer in layers:
-            z = _rounded(signals[-1] @ _rounded(layer.weight).T + _rounded(layer.bias))
-            signals.append(_rounded(z.sigmoid()))
-        back = _rounded((z.softmax(1) - one_hot(y, 10)) * 2.0**exponent / len(y))
+            z = rounded(signals[-1] @ rounded(layer.weight).T + rounded(layer.bias))
+            signals.append(rounded(z.sigmoid()))
+        back = rounded((z.softmax(1) - one_hot(y, 10)) * 2.0**exponent / len(y))
         found = []
         for layer, signal in zip(reversed(layers), reversed(signals[:-1]), strict=True):
-            found.append(_rounded(back.T @ signal))
+            found.append(rounded(back.T @ signal))
             # the slope is s (1 - s), and each of the two products is rounded
-            back = _rounded(_rounded(_rounded(back @ _rounded(layer.weight)) * (1 - signal)) * signal)
+            back = rounded(rounded(rounded(back @ rounded(layer.weight)) * (1 - signal)) * signal)
     return found[::-1]
 
 
 @memory.cache
 def predicted_on_the_way(exponent: int = 0, depth: int = LAYERS, seeds: Sequence[int] = SEEDS) -> np.ndarray:
     """Predicted by hand: as ``lost``, where each step of the chain rule is rounded to float16."""
-    return _lost_by_seed(lambda seed: _by_hand(exponent, seed, depth), seeds, depth)
+    return _lost_by_seed(lambda seed: by_hand(exponent, seed, depth), seeds, depth)
 
 
 def window(seed: int) -> tuple[float, float]:
@@ -138,19 +150,17 @@ def trained(dtype: str, start: int | None, seed: int, epochs: int = 8) -> HalfRu
 
     Same weights at the start, same images in the same order, whatever ``dtype`` and ``start``.
     """
-    if dtype not in TYPES:
-        raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(TYPES)}")
+    computing = _autocast(dtype)
     model, data = network(seed), _images()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** (start or 0), enabled=start is not None)
-    half = {"dtype": torch.float16 if dtype == "float32" else TYPES[dtype], "enabled": dtype != "float32"}
     generator = torch.Generator().manual_seed(seed)
     right, scale = [], []
     for _ in range(epochs):
         for images in torch.randperm(len(data.x_train), generator=generator).split(BATCH):
             scale.append(scaler.get_scale())
             optimizer.zero_grad()
-            with torch.autocast("cpu", **half):
+            with computing:
                 loss = cross_entropy(model(data.x_train[images]), data.y_train[images])
             scaler.scale(loss).backward()
             scaler.step(optimizer)

@@ -62,7 +62,8 @@ class Kept:
                 result = plain(function(*args, **kwargs))
                 seconds = round(time.process_time() - before, 2)
                 write(file, {"function": name, "given": given, "seconds": seconds, "result": result})
-            return restored(json.loads(file.read_text())["result"], get_type_hints(function)["return"])
+            kept: Measured = restored(json.loads(file.read_text())["result"], get_type_hints(function)["return"])
+            return kept
 
         return wrapper
 

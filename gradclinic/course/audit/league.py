@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ DEEP = 20
 _SCALED = {"skip": True, "branch_scale": 1 / math.sqrt(DEEP)}
 
 # What is changed in 20 sigmoid layers of 64 units with PyTorch's own start.
-REMEDIES: dict[str, dict] = {
+REMEDIES: dict[str, dict[str, Any]] = {
     "nothing": {},
     "clipping": {"clip_norm": 5.0},
     "He start": {"init": "he"},

@@ -44,16 +44,17 @@ def run(
 ) -> Run:
     """Train an ``MLP`` of width 64 on the digits. Starting weights and the order of examples follow ``seed``."""
     model = MLP(depth, 64, activation, init, seed=seed)
-    before = model[0].weight.detach().double().clone()
+    before = model.layer1.weight.detach().double().clone()
     recorder = Recorder(model, activations=False, every=10)
     trainer = getattr(torch.optim, optimizer)(model.parameters(), lr=learning_rate)
     history = fit(model, digits(), trainer, epochs, seed=seed, recorder=recorder, progress=False)
-    after, record = model[0].weight.detach().double(), recorder.record
+    after, record = model.layer1.weight.detach().double(), recorder.record
+    whole = np.isfinite(record.update_norm).all(1)  # the last step is one in ten only by chance
     return Run(
         loss=np.array(history.loss, dtype=np.float32),
         accuracy=history.test_accuracy[-1],
-        gradient_norm=record.gradient_norm,
-        update_ratio=record.update_ratio,
+        gradient_norm=record.gradient_norm[whole],
+        update_ratio=record.update_ratio[whole],
         first_moved=float((after - before).norm() / before.norm()),
         first_norm=float(after.norm() / before.norm()),
     )
@@ -90,13 +91,18 @@ def probes(
     return [probe(MLP(depth, width, activation, init, seed=seed), *digits_batch()) for seed in seeds]
 
 
+def _over_last(norms: np.ndarray) -> np.ndarray:
+    relative: np.ndarray = norms / norms[:, -1:]
+    return relative
+
+
 @memory.cache
 def profiles(
     depth: int, activation: theory.Activation, init: Initializer, width: int = 256, seeds: Sequence[int] = SEEDS
 ) -> np.ndarray:
     """Gradient norm at each hidden layer's pre-activations over the last one's; shape (seeds, depth)."""
     norms = np.stack([r.output_gradient_norm[0, :depth] for r in probes(depth, activation, init, width, seeds)])
-    return norms / norms[:, -1:]
+    return _over_last(norms)
 
 
 def predicted_profile(depth: int, activation: theory.Activation, init: Initializer, width: int = 256) -> Tensor:
@@ -127,7 +133,7 @@ def settled_profiles(activation: theory.Activation, scale: float, seeds: Sequenc
     batch = _settled_batch(activation, scale)
     models = (MLP(SETTLED_DEPTH, SETTLED_WIDTH, activation, scale, seed=seed) for seed in seeds)
     norms = np.stack([probe(model, *batch).output_gradient_norm[0, :SETTLED_DEPTH] for model in models])
-    return norms / norms[:, -1:]
+    return _over_last(norms)
 
 
 def settled_prediction(activation: theory.Activation, scale: float) -> np.ndarray:
@@ -174,7 +180,8 @@ def predicted_overflow(activation: theory.Activation, scale: float, width: int =
 
 def layer_factor(profile: np.ndarray) -> np.ndarray:
     """Mean factor of the squared gradient per layer, from one or many profiles; shape (...,)."""
-    return profile[..., 0] ** (2 / (profile.shape[-1] - 1))
+    factor: np.ndarray = profile[..., 0] ** (2 / (profile.shape[-1] - 1))
+    return factor
 
 
 def mean_slopes(depth: int, activation: str, init: Initializer, seed: int) -> list[float]:

@@ -39,11 +39,12 @@ def normalized_profiles(
     return np.stack(found)
 
 
-def normalized_factors(activation: str, **settings: int) -> np.ndarray:
+def normalized_factors(activation: str, width: int = 256, batch: int = 512) -> np.ndarray:
     """Factor of the squared gradient per layer, over layers in which the signal has settled; shape (seeds,)."""
-    profile = normalized_profiles(activation, **settings)
+    profile = normalized_profiles(activation, width=width, batch=batch)
     first, last = 5, profile.shape[1] - 1  # the digits themselves are not Gaussian; a few layers make them so
-    return (profile[:, first] / profile[:, last]) ** (2 / (last - first))
+    factors: np.ndarray = (profile[:, first] / profile[:, last]) ** (2 / (last - first))
+    return factors
 
 
 class Shaken(NamedTuple):
@@ -66,14 +67,14 @@ def shaken(norm: str | None, noise: float, seed: int, depth: int = 10, epochs: i
     model = MLP(depth, 64, "sigmoid", "xavier", norm=norm, seed=seed)
     generator, means = torch.Generator().manual_seed(seed), []
 
-    def shake(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    def shake(module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
         if not module.training:
             return output
         shift = noise * torch.randn(output.shape[1], generator=generator)
         factor = 1 + noise * torch.randn(output.shape[1], generator=generator)
         return output * factor + shift
 
-    def watch(module: nn.Module, inputs: tuple) -> None:
+    def watch(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         if module.training:
             means.append(inputs[0].detach().mean(0))
 

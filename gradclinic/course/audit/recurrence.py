@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -67,10 +67,20 @@ def through_time(
     rows = []
     for seed in seeds:
         data = adding_problem(length, 64, seed)
-        kwargs = {"recurrent_init": recurrent_init, "forget_bias": forget_bias, "seed": seed}
-        model, states = RecurrentClassifier(cell, 64, in_features=2, out_features=1, **kwargs), []
+        model = RecurrentClassifier(
+            cell,
+            64,
+            in_features=2,
+            out_features=1,
+            recurrent_init=recurrent_init,
+            forget_bias=forget_bias,
+            seed=seed,
+        )
+        states: list[Tensor] = []
 
-        def keep(module: torch.nn.Module, inputs: object, output: Tensor | tuple, states: list = states) -> None:
+        def keep(
+            _module: object, _inputs: object, output: Tensor | tuple[Tensor, Tensor], states: list[Tensor] = states
+        ) -> None:
             states.append(output[0] if isinstance(output, tuple) else output)
 
         handle = model.cell.register_forward_hook(keep)
@@ -121,7 +131,7 @@ def horizon(kept: np.ndarray) -> float:
     if kept[below] >= math.exp(-1):
         return math.inf
     before, after = np.log(kept[below - 1]), np.log(kept[below])
-    return below - 1 + (before + 1) / (before - after)
+    return float(below - 1 + (before + 1) / (before - after))
 
 
 ADDING_SEEDS = SEEDS[:10]  # trainings are compared on ten seeds; gradients are measured on twenty
@@ -173,13 +183,16 @@ def _s19() -> Finding:
 
 def gradient_vector(model: torch.nn.Module) -> Tensor:
     """All gradients of a model as one vector, float64; shape (parameters,)."""
-    return torch.cat([p.grad.detach().double().flatten() for p in model.parameters()])
+    return torch.cat([p.grad.detach().double().flatten() for p in model.parameters() if p.grad is not None])
 
 
 @functools.cache
 def clipped_gradients(threshold: float = 1.0) -> dict[str, list[tuple[Tensor, Tensor]]]:
     """(gradient, the same after torch's clipping) of 20 exploding tanh layers, by "norm" and by "value", one a seed."""
-    clips = {"norm": torch.nn.utils.clip_grad_norm_, "value": torch.nn.utils.clip_grad_value_}
+    clips: dict[str, Callable[..., object]] = {
+        "norm": torch.nn.utils.clip_grad_norm_,
+        "value": torch.nn.utils.clip_grad_value_,
+    }
     pairs: dict[str, list[tuple[Tensor, Tensor]]] = {how: [] for how in clips}
     for seed in SEEDS:
         model = MLP(20, 32, "tanh", 4.0, seed=seed)
@@ -204,20 +217,18 @@ def vanishing_and_clipped(clip_norm: float, seed: int) -> tuple[float, int, floa
         The largest gradient norm of the run without it; how many weights end differently with it; and the gradient
         norm of layer 1 after clipping over before, in the first step.
     """
-    ends, record = [], None
-    for bound in (None, clip_norm):
-        model = MLP(20, 32, "sigmoid", "he", seed=seed)
-        recorder = Recorder(model, activations=False, every=1) if bound is None else None
+    free, held = (MLP(20, 32, "sigmoid", "he", seed=seed) for _ in range(2))
+    recorder = Recorder(free, activations=False, every=1)
+    for model, bound, watch in ((free, None, recorder), (held, clip_norm, None)):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        fit(model, digits(), optimizer, 1, clip_norm=bound, seed=seed, recorder=recorder, progress=False)
-        ends.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach())
-        record = recorder.record if recorder is not None else record
+        fit(model, digits(), optimizer, 1, clip_norm=bound, seed=seed, recorder=watch, progress=False)
+    ends = [torch.nn.utils.parameters_to_vector(model.parameters()).detach() for model in (free, held)]
     model = MLP(20, 32, "sigmoid", "he", seed=seed)
     cross_entropy(model(digits_batch()[0]), digits_batch()[1]).backward()
     before = float(model.layer1.weight.grad.double().norm())
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
     after = float(model.layer1.weight.grad.double().norm())
-    largest = float(np.sqrt((record.gradient_norm**2).sum(1)).max())
+    largest = float(np.sqrt((recorder.record.gradient_norm**2).sum(1)).max())
     return largest, int((ends[0] != ends[1]).sum()), after / before
 
 
@@ -292,7 +303,7 @@ def cliff_walks(
         loss = cliff_loss(*torch.stack(list(positions), dim=1))
         loss.sum().backward()
         losses.append(loss.tolist())
-        norms.append([p.grad.norm().item() for p in positions])
+        norms.append([p.grad.norm().item() for p in positions if p.grad is not None])
         if clip_norm is not None:
             for position in positions:
                 torch.nn.utils.clip_grad_norm_([position], clip_norm)
@@ -308,7 +319,8 @@ def _s33() -> Finding:
     free, held = (cliff_walks(cliff_starts(), 0.5, clip) for clip in (None, 0.5))
 
     def longest(walks: Walks) -> np.ndarray:
-        return np.linalg.norm(np.diff(walks.path, axis=1), axis=2).max(1)
+        lengths: np.ndarray = np.linalg.norm(np.diff(walks.path, axis=1), axis=2).max(1)
+        return lengths
 
     return Finding(
         "S33",

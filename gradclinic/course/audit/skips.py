@@ -31,7 +31,7 @@ def branch_scale(cure: str, depth: int) -> float:
     return scales[cure]
 
 
-def _sums(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def sums_of(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """The answer, and what each layer hands on: the sum where there is a skip connection."""
     found = []
     hooks = [
@@ -63,12 +63,12 @@ def flows(
     forward, back = [], []
     for seed in seeds:
         model = MLP(depth, WIDTH, activation, init, norm=norm, skip=skip, branch_scale=scale, seed=seed)
-        answer, sums = _sums(model, x)
+        answer, sums = sums_of(model, x)
         gradients = torch.autograd.grad(nn.functional.cross_entropy(answer, y), sums)
         forward.append([float(h.detach().double().square().mean().sqrt()) for h in sums])
         back.append([float(g.double().norm()) for g in gradients])
-    forward, back = np.array(forward), np.array(back)
-    return forward / forward[:, :1], back / back[:, -1:]
+    sizes, norms = np.array(forward), np.array(back)
+    return sizes / sizes[:, :1], norms / norms[:, -1:]
 
 
 def predicted_flows(
@@ -78,13 +78,15 @@ def predicted_flows(
     x = digits_batch(64)[0]
     later, first = weight_std(init, WIDTH, WIDTH), weight_std(init, x.shape[1], WIDTH)
     variance = float((x**2).mean()) * (first / later) ** 2
-    return tuple(line.numpy() for line in theory.residual_growth(activation, depth, later, scale, variance))
+    forward, back = theory.residual_growth(activation, depth, later, scale, variance)
+    return forward.numpy(), back.numpy()
 
 
 def block_factors(sizes: np.ndarray) -> np.ndarray:
     """Mean factor of the mean square per block, over the second half of the layers; shape (seeds,)."""
     half = sizes.shape[1] // 2
-    return (sizes[:, -1] / sizes[:, half]) ** (2 / (sizes.shape[1] - 1 - half))
+    factors: np.ndarray = (sizes[:, -1] / sizes[:, half]) ** (2 / (sizes.shape[1] - 1 - half))
+    return factors
 
 
 @memory.cache
@@ -132,14 +134,14 @@ class TwoLayerBranches(nn.Module):
         self.last = last
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.inside = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-            self.ending = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
+            inside, ending = ([nn.Linear(width, width) for _ in range(depth)] for _ in range(2))
+            self.inside, self.ending = nn.ModuleList(inside), nn.ModuleList(ending)
             self.enter, self.readout = nn.Linear(64, width), nn.Linear(width, 10)
-            for layer in (*self.inside, *self.ending, self.enter):
+            for layer in (*inside, *ending, self.enter):
                 nn.init.kaiming_normal_(layer.weight)
                 nn.init.zeros_(layer.bias)
             if last != "he":
-                for layer in self.ending:
+                for layer in ending:
                     nn.init.zeros_(layer.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -147,7 +149,8 @@ class TwoLayerBranches(nn.Module):
         for inside, ending in zip(self.inside, self.ending, strict=True):
             branch = ending(torch.relu(inside(h)))
             h = h + (torch.relu(branch) if self.last == "relu" else branch)
-        return self.readout(h)
+        answer: torch.Tensor = self.readout(h)
+        return answer
 
 
 @memory.cache
@@ -161,8 +164,8 @@ def moved_branches(last: str, seed: int) -> tuple[float, float, float]:
     with torch.no_grad():
         largest = float(model(data.x_train).abs().max())
     history = fit(model, data, torch.optim.Adam(model.parameters(), lr=1e-3), 4, seed=seed, progress=False)
-    ending = max(float(layer.weight.detach().abs().max()) for layer in model.ending)
-    return largest, ending, history.test_accuracy[-1]
+    weights = [p.detach() for name, p in model.ending.named_parameters() if name.endswith("weight")]
+    return largest, max(float(weight.abs().max()) for weight in weights), history.test_accuracy[-1]
 
 
 @memory.cache

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -137,7 +137,7 @@ def born_dead(depth: int, width: int, networks: int = 1000) -> float:
     return dead / networks
 
 
-def trained_depths(kept: dict, share: float = 0.5) -> dict[str, float]:
+def trained_depths(kept: dict[str, Any], share: float = 0.5) -> dict[str, float]:
     """Per weight scale, the depth at which the median training accuracy falls below ``share``; inf if it never does.
 
     ``kept`` is what ``benchmarks/starts.py`` keeps. Between two depths the line is straight in the logarithm of depth.

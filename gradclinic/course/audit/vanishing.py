@@ -1,7 +1,9 @@
 """Claims about the optimisation process and vanishing gradients."""
 
 import math
+import operator
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -55,7 +57,7 @@ def _s2() -> Finding:
     corrected = []
     for activation, scale in S2_CASES:
         measured = layer_factor(profiles(30, activation, scale))
-        predicted = float(layer_factor(predicted_profile(30, activation, scale)))
+        predicted = float(layer_factor(predicted_profile(30, activation, scale).numpy()))
         # the mean over seeds is compared: a single network of finite width scatters around it
         near = abs(measured.mean() / predicted - 1) < 0.02
         corrected.append(
@@ -100,7 +102,7 @@ def _s3() -> Finding:
                     f"first over last gradient norm, {depth} sigmoid layers",
                     values,
                     f"below {bound:.0e}",
-                    lambda v, b=bound: v < b,
+                    partial(operator.gt, bound),
                 )
                 for (depth, values), bound in zip(by_depth.items(), (1e-2, 1e-5, 1e-11, 1e-17), strict=True)
             ),
@@ -152,6 +154,10 @@ def _s4() -> Finding:
     )
 
 
+def _same(expected: float, value: float) -> bool:
+    return abs(value - expected) < 1e-12
+
+
 @claim("S5")
 def _s5() -> Finding:
     z = torch.linspace(-15, 15, 30001, dtype=torch.float64).requires_grad_()
@@ -159,9 +165,7 @@ def _s5() -> Finding:
     for name, function, top in (("sigmoid", torch.sigmoid, 0.25), ("tanh", torch.tanh, 1.0)):
         slope = torch.autograd.grad(function(z).sum(), z)[0]
         quantities += [
-            each(
-                f"largest slope of {name}, by autograd", [slope.max()], f"{top:g}", lambda v, t=top: abs(v - t) < 1e-12
-            ),
+            each(f"largest slope of {name}, by autograd", [slope.max()], f"{top:g}", partial(_same, top)),
             each(f"where {name} is steepest", [z[slope.argmax()].detach()], "0", lambda v: abs(v) < 1e-9),
             each(f"smallest slope of {name} on −15 … 15", [slope.min()], "above 0", lambda v: v > 0),
         ]
@@ -299,8 +303,7 @@ def _s10() -> Finding:
         free, forced = (MLP(6, 64, "tanh", "xavier", seed=seed) for _ in range(2))
         with torch.no_grad():
             forced.layer4.bias.fill_(10.0)  # the bias, not the weights: those also carry the gradient backward
-        free, forced = probe(free, *digits_batch()), probe(forced, *digits_batch())
-        ratio = forced.gradient_norm[0] / free.gradient_norm[0]
+        ratio = probe(forced, *digits_batch()).gradient_norm[0] / probe(free, *digits_batch()).gradient_norm[0]
         below.append(ratio[2])
         above.append(ratio[4])
     return Finding(

@@ -9,34 +9,24 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from gradclinic.course import theory
-from gradclinic.course.exercises import Exercise, Lab, Mistake
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
-
-
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+from gradclinic.course.exercises.draws import normal, seeded, uniform
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 
 # --- 9.1: by the norm ------------------------------------------------------------------------------------------------
 
 
-def _gradients(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _gradients(seed: int) -> list[Case]:
+    generator = seeded(seed)
     shapes = ((4, 3), (4,), (2, 4))
-    large = [5 * _normal(generator, *shape) for shape in shapes]
-    small = [1e-3 * _normal(generator, *shape) for shape in shapes]
-    return [(large, _uniform(generator, 0.5, 3)), (small, _uniform(generator, 0.5, 3))]
+    large = [5 * normal(generator, *shape) for shape in shapes]
+    small = [1e-3 * normal(generator, *shape) for shape in shapes]
+    return [(large, uniform(generator, 0.5, 3)), (small, uniform(generator, 0.5, 3))]
 
 
 def _total(gradients: list[Tensor]) -> Tensor:
-    return torch.cat([g.flatten() for g in gradients]).norm()
+    norm: Tensor = torch.cat([g.flatten() for g in gradients]).norm()
+    return norm
 
 
 def _times(gradients: list[Tensor], factor: float | Tensor) -> list[Tensor]:
@@ -108,17 +98,18 @@ CLIPPED = Exercise(
 def _wall(w: Tensor, steepness: float) -> Tensor:
     """A valley, steeper in each further direction, with a wall: far out the loss rises with the third power."""
     curvature = torch.arange(1, len(w) + 1, dtype=w.dtype)
-    return (curvature * w.square()).sum() / 2 + steepness * w.norm() ** 3
+    wall: Tensor = steepness * w.norm() ** 3
+    return (curvature * w.square()).sum() / 2 + wall
 
 
-def _walks(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _walks(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     # a few steps, which end where clipping still acts; and so many that it ends
-    for size, far, threshold, steps in ((5, 6.0, _uniform(generator, 0.5, 1.5), 5), (3, 4.0, 2.5, 20)):
-        start = _normal(generator, size)
-        found.append((partial(_wall, steepness=0.05), start / start.norm() * far, 0.1, threshold, steps))
-    return found
+    for size, far, threshold, steps in ((5, 6.0, uniform(generator, 0.5, 1.5), 5), (3, 4.0, 2.5, 20)):
+        start = normal(generator, size)
+        cases.append((partial(_wall, steepness=0.05), start / start.norm() * far, 0.1, threshold, steps))
+    return cases
 
 
 def _walk(
@@ -128,7 +119,7 @@ def _walk(
     threshold: float,
     steps: int,
     how: str = "right",
-) -> list:
+) -> list[Tensor]:
     """Train with torch's own parts, clipping when ``how`` says so; the weights, and the norm left in .grad."""
     w = torch.nn.Parameter(start.clone())
     optimizer = torch.optim.SGD([w], lr=learning_rate)
@@ -148,8 +139,8 @@ def _walk(
             clip()
         if how == "weights":
             with torch.no_grad():
-                w *= min(1.0, threshold / float(w.norm()))
-    return [*w.detach(), w.grad.norm()]
+                w.mul_(min(1.0, threshold / float(w.norm())))
+    return [*w.detach(), *(p.grad.norm() for p in (w,) if p.grad is not None)]
 
 
 TRAINED = Exercise(
@@ -198,15 +189,15 @@ TRAINED = Exercise(
 # --- 9.3: at which threshold -----------------------------------------------------------------------------------------
 
 
-def _recorded(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _recorded(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for share in (0.1, 0.05):
-        norms = torch.exp(0.8 * _normal(generator, 400)) * _uniform(generator, 0.5, 5)
+        norms = torch.exp(0.8 * normal(generator, 400)) * uniform(generator, 0.5, 5)
         norms[torch.randint(400, (6,), generator=generator)] = math.inf
         norms[torch.randint(400, (3,), generator=generator)] = math.nan
-        found.append((norms, share))
-    return found
+        cases.append((norms, share))
+    return cases
 
 
 def _finite(norms: Tensor) -> Tensor:
@@ -256,15 +247,15 @@ THRESHOLD = Exercise(
 # --- 9.4: what is turned ---------------------------------------------------------------------------------------------
 
 
-def _uneven(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _uneven(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for size in (6, 40):
-        gradient = _normal(generator, size)
-        gradient[0] = -_uniform(generator, 8, 20)  # one entry sticks out, and it is negative
-        gradient[1] = _uniform(generator, 3, 6)
-        found.append((gradient, _uniform(generator, 0.6, 1.2)))
-    return found
+        gradient = normal(generator, size)
+        gradient[0] = -uniform(generator, 8, 20)  # one entry sticks out, and it is negative
+        gradient[1] = uniform(generator, 3, 6)
+        cases.append((gradient, uniform(generator, 0.6, 1.2)))
+    return cases
 
 
 def _cosine(gradient: Tensor, clipped: Tensor) -> Tensor:

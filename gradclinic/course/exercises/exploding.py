@@ -1,9 +1,7 @@
 """Lab 03: at which weight scale a gradient explodes, where float32 ends, what diverges, and a monitor that sees it."""
 
-import copy
 import functools
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 import torch
@@ -12,19 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gradclinic.course import theory
-from gradclinic.course.exercises import Exercise, Lab, Mistake
+from gradclinic.course.exercises.draws import new_seed, seeded, uniform
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
+from gradclinic.course.exercises.monitored import monitored
 from gradclinic.course.models import MLP
 from gradclinic.recorder import Recorder
 
 FLOAT32_MAX = torch.finfo(torch.float32).max
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
 
 
 # --- 3.1: the critical weight scale ----------------------------------------------------------------------------------
@@ -36,7 +29,7 @@ def _network_factor(weight_std: float, activation: str, seed: int) -> float:
 
     NaN where the numbers have left the range of float32.
     """
-    generator = _generator(seed)
+    generator = seeded(seed)
     x, y = torch.randn(16, 64, generator=generator), torch.randint(10, (16,), generator=generator)
     signal, outputs = x, []
     for module in MLP(6, 16, activation, weight_std, seed=seed):
@@ -44,7 +37,7 @@ def _network_factor(weight_std: float, activation: str, seed: int) -> float:
         if isinstance(module, nn.Linear):
             outputs.append(signal)
     first, last = torch.autograd.grad(cross_entropy(signal, y), (outputs[0], outputs[5]))
-    return ((first.double().norm() / last.double().norm()) ** (1 / 5)).item()
+    return float((first.double().norm() / last.double().norm()) ** (1 / 5))
 
 
 @functools.lru_cache(maxsize=4096)
@@ -55,18 +48,18 @@ def _wide_factor(weight_std: float, activation: str, narrowness: float) -> float
     return math.sqrt(theory.chi(activation, weight_std, settled))
 
 
-def _searches(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    drawn = int(torch.randint(2**31, (), generator=generator))
+def _searches(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    drawn = new_seed(generator)
     return [
-        (functools.partial(_network_factor, activation="linear", seed=drawn), 0.1, _uniform(generator, 20, 60)),
+        (functools.partial(_network_factor, activation="linear", seed=drawn), 0.1, uniform(generator, 20, 60)),
         (
-            functools.partial(_wide_factor, activation="sigmoid", narrowness=_uniform(generator, 0.8, 1.5)),
+            functools.partial(_wide_factor, activation="sigmoid", narrowness=uniform(generator, 0.8, 1.5)),
             0.5,
-            _uniform(generator, 30, 60),
+            uniform(generator, 30, 60),
         ),
         # so wide a range that its upper end overflows
-        (functools.partial(_network_factor, activation="relu", seed=drawn), 0.05, 10 ** _uniform(generator, 9, 12)),
+        (functools.partial(_network_factor, activation="relu", seed=drawn), 0.05, 10 ** uniform(generator, 9, 12)),
     ]
 
 
@@ -160,14 +153,14 @@ CRITICAL_SCALE = Exercise(
 # --- 3.2: where float32 ends -----------------------------------------------------------------------------------------
 
 
-def _growing(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _growing(seed: int) -> list[Case]:
+    generator = seeded(seed)
     return [
-        ("linear", _uniform(generator, 1.3, 1.6), _uniform(generator, 0.3, 1), 256),
-        ("relu", _uniform(generator, 1.7, 1.9), _uniform(generator, 0.3, 1), 1024),
-        ("relu", _uniform(generator, 8, 30), _uniform(generator, 0.3, 1), 64),
-        ("linear", _uniform(generator, 3, 9), 10 ** _uniform(generator, 20, 30), 256),  # inputs nobody normalised
-        ("relu", _uniform(generator, 1.1, 1.35), _uniform(generator, 0.3, 1), 256),  # here the signal shrinks
+        ("linear", uniform(generator, 1.3, 1.6), uniform(generator, 0.3, 1), 256),
+        ("relu", uniform(generator, 1.7, 1.9), uniform(generator, 0.3, 1), 1024),
+        ("relu", uniform(generator, 8, 30), uniform(generator, 0.3, 1), 64),
+        ("linear", uniform(generator, 3, 9), 10 ** uniform(generator, 20, 30), 256),  # inputs nobody normalised
+        ("relu", uniform(generator, 1.1, 1.35), uniform(generator, 0.3, 1), 256),  # here the signal shrinks
     ]
 
 
@@ -268,11 +261,12 @@ OVERFLOW_LAYER = Exercise(
 def _bowl(steep: float, flat: float, direction: Tensor) -> Tensor:
     """The Hessian with one steep direction and the same flat curvature in all others."""
     direction = direction / direction.norm()
-    return flat * torch.eye(len(direction), dtype=torch.float64) + (steep - flat) * torch.outer(direction, direction)
+    others = flat * torch.eye(len(direction), dtype=torch.float64)
+    return others.add((steep - flat) * torch.outer(direction, direction))
 
 
-def _starts(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _starts(seed: int) -> list[Case]:
+    generator = seeded(seed)
 
     def direction(*sizes: float) -> Tensor:
         """Entries of about these sizes, none of them near 0, of either sign."""
@@ -281,24 +275,24 @@ def _starts(seed: int) -> list[tuple]:
         return torch.tensor(sizes, dtype=torch.float64) * stretch * signs
 
     def gradient(norm: float, along: Tensor) -> Tensor:
-        return norm * along / along.norm()
+        return torch.div(norm * along, along.norm())
 
-    found = []
+    cases = []
     for rate, steep, flat, along, norm, start in (
         # rate x curvature: steepest, others; the steepest direction; gradient: its norm and direction
-        (_uniform(generator, 0.5, 1), 1e-3, 5e-4, (1, 1, 1), 1000, (1, 1, 1)),  # large gradient, flat: converges
-        (_uniform(generator, 0.005, 0.02), _uniform(generator, 2.4, 3), 2.2, (1, 1, 1), 1e-3, (1, 1, 1)),  # and back
-        (_uniform(generator, 0.05, 0.2), _uniform(generator, 1.3, 1.7), 0.1, (1, 1, 1), 0.5, (1, 1, 1)),  # swings
-        (_uniform(generator, 0.05, 0.2), _uniform(generator, 2.2, 2.5), 0.05, (1, 1, 1), 5, None),  # between the axes
-        (_uniform(generator, 0.05, 0.2), _uniform(generator, 2.2, 2.5), 0.05, (1, 0, 0), 5, (0.1, 1, 1)),  # an axis
-        (_uniform(generator, 1.4, 1.8), 1.2, 0.95, (1, 1, 1), 0.01, (1, 1, 1)),  # three are curved, none too much
-        (_uniform(generator, 1.4, 1.8), 1.2, 0.95, (1,) * 5, 0.01, (1,) * 5),  # and five
-        (_uniform(generator, 4, 6), _uniform(generator, 2.2, 2.5), 0.1, (1, 1, 1), 0.6, (1, 1, 1)),  # only rate large
+        (uniform(generator, 0.5, 1), 1e-3, 5e-4, (1, 1, 1), 1000, (1, 1, 1)),  # large gradient, flat: converges
+        (uniform(generator, 0.005, 0.02), uniform(generator, 2.4, 3), 2.2, (1, 1, 1), 1e-3, (1, 1, 1)),  # and back
+        (uniform(generator, 0.05, 0.2), uniform(generator, 1.3, 1.7), 0.1, (1, 1, 1), 0.5, (1, 1, 1)),  # swings
+        (uniform(generator, 0.05, 0.2), uniform(generator, 2.2, 2.5), 0.05, (1, 1, 1), 5, None),  # between the axes
+        (uniform(generator, 0.05, 0.2), uniform(generator, 2.2, 2.5), 0.05, (1, 0, 0), 5, (0.1, 1, 1)),  # an axis
+        (uniform(generator, 1.4, 1.8), 1.2, 0.95, (1, 1, 1), 0.01, (1, 1, 1)),  # three are curved, none too much
+        (uniform(generator, 1.4, 1.8), 1.2, 0.95, (1,) * 5, 0.01, (1,) * 5),  # and five
+        (uniform(generator, 4, 6), uniform(generator, 2.2, 2.5), 0.1, (1, 1, 1), 0.6, (1, 1, 1)),  # only rate large
     ):
         steepest = direction(*along)
         pull = gradient(norm, steepest if start is None else direction(*start))
-        found.append((rate, _bowl(steep / rate, flat / rate, steepest), pull))
-    return found
+        cases.append((rate, _bowl(steep / rate, flat / rate, steepest), pull))
+    return cases
 
 
 def _walked(learning_rate: float, hessian: Tensor, gradient: Tensor) -> bool:
@@ -310,7 +304,8 @@ def _walked(learning_rate: float, hessian: Tensor, gradient: Tensor) -> bool:
 
 
 def _steepest(hessian: Tensor) -> Tensor:
-    return torch.linalg.eigvalsh(hessian)[-1]
+    curvature: Tensor = torch.linalg.eigvalsh(hessian)[-1]
+    return curvature
 
 
 DIVERGES = Exercise(
@@ -391,60 +386,7 @@ DIVERGES = Exercise(
 # --- 3.4: a monitor --------------------------------------------------------------------------------------------------
 
 
-class _Trained(nn.Sequential):
-    """Layers with the gradients that backward has left. A parameter's own copy forgets its gradient; this one's not."""
-
-    def __deepcopy__(self, memo: dict) -> "_Trained":
-        twin = _Trained(OrderedDict((name, copy.deepcopy(module, memo)) for name, module in self.named_children()))
-        for mine, its in zip(self.parameters(), twin.parameters(), strict=True):
-            its.grad = None if mine.grad is None else mine.grad.clone()
-        return twin
-
-
-@functools.lru_cache(maxsize=256)
-def _after_backward(
-    seed: int, factor: float, frozen: int = 0, weight_std: float = 1.0, brightness: float = 1.0
-) -> _Trained:
-    """Five linear layers after backward, with the loss multiplied by ``factor`` and one layer frozen (from 1, or 0).
-
-    A factor of 0 stands for a backward that was never called.
-    """
-    generator = _generator(seed)
-    children = MLP(4, 12, "linear", weight_std, seed=seed).named_children()
-    model = _Trained(OrderedDict((name, module) for name, module in children if isinstance(module, nn.Linear)))
-    if frozen:
-        model[frozen - 1].requires_grad_(False)
-    if factor:
-        x, y = torch.randn(16, 64, generator=generator), torch.randint(10, (16,), generator=generator)
-        (factor * cross_entropy(model(brightness * x), y)).backward()
-    return model
-
-
-def _trained(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-
-    def draw(low: int, high: int) -> int:
-        return int(torch.randint(low, high, (), generator=generator))
-
-    found = [
-        _after_backward(draw(0, 2**31), 1.0, frozen=draw(2, 5)),
-        _after_backward(draw(0, 2**31), 1e25),  # finite, but their squares are not
-        _after_backward(draw(0, 2**31), 1e-30),  # not 0, but their squares are
-        _after_backward(draw(0, 2**31), 0.0),  # no gradient anywhere
-    ]
-    # a single bad entry, as of a number that overflowed or a division of 0 by 0
-    lost = copy.deepcopy(_after_backward(draw(0, 2**31), 1.0))
-    lost[draw(1, 4)].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
-    # NaN towards the loss, inf towards the input
-    spoiled = copy.deepcopy(_after_backward(draw(0, 2**31), 1.0, frozen=1))
-    spoiled[3].bias.grad[draw(0, 12)] = math.nan
-    spoiled[1].weight.grad[draw(0, 12), draw(0, 12)] = math.inf
-    # gradients that leave float32 on their way back; dark inputs, so that those of the weights hold out longer
-    overflown = _after_backward(draw(0, 2**31), 10 ** _uniform(generator, 35, 37.5), weight_std=30.0, brightness=1e-8)
-    return [(model,) for model in (*found, lost, spoiled, overflown)]
-
-
-def _gradients(model: nn.Module) -> list[list[Tensor]]:
+def _gradients(model: nn.Sequential) -> list[list[Tensor]]:
     """Per layer; an empty list for one without."""
     return [[p.grad for p in layer.parameters() if p.grad is not None] for layer in model]
 
@@ -455,7 +397,7 @@ def _norm(groups: Iterable[Iterable[Tensor]], single: bool = False) -> float:
 
 
 def _number(
-    model: nn.Module,
+    model: nn.Sequential,
     bad: Callable[[Tensor], Tensor] = lambda g: ~g.isfinite(),
     backward: bool = True,
     skip_frozen: bool = False,
@@ -466,7 +408,7 @@ def _number(
     return (numbers[-1] if backward else numbers[0]) if numbers else 0
 
 
-def _watched(model: nn.Module) -> list[float]:
+def _watched(model: nn.Sequential) -> list[float]:
     gradients = [p.grad.double() for p in model.parameters() if p.grad is not None]
     if not gradients:  # a recorder refuses a model on which backward was never called
         return [0.0, 0]
@@ -477,7 +419,7 @@ def _watched(model: nn.Module) -> list[float]:
     return [nn.utils.get_total_norm(gradients).item(), number]
 
 
-def _per_layer(model: nn.Module) -> list[float]:
+def _per_layer(model: nn.Sequential) -> list[float]:
     return [_norm([group]) for group in _gradients(model)]
 
 
@@ -488,7 +430,7 @@ MONITOR = Exercise(
     level="stretch",
     minutes=20,
     after=("2.2-gradient_norms",),
-    cases=_trained,
+    cases=monitored,
     reference=_watched,
     rtol=1e-4,
     atol=0.0,

@@ -1,15 +1,14 @@
 """Lab 01: one step of gradient descent, how long it may be, and where its gradient comes from."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from gradclinic.course import theory
-from gradclinic.course.exercises import Exercise, Lab, Mistake
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
+from gradclinic.course.exercises.draws import seeded
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 
 # --- 1.1 and 1.2: the update -----------------------------------------------------------------------------------------
 
@@ -21,15 +20,15 @@ def _sgd(weight: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
     return parameter.detach()
 
 
-def _updates(sizes: tuple) -> object:
-    def cases(seed: int) -> list[tuple]:
-        generator = _generator(seed)
-        found = []
+def _updates(sizes: tuple[tuple[int, ...], ...]) -> Callable[[int], list[Case]]:
+    def cases(seed: int) -> list[Case]:
+        generator = seeded(seed)
+        cases = []
         for size in sizes:
             weight, gradient = torch.randn(2, *size, generator=generator)
             learning_rate = 0.01 + 0.4 * torch.rand((), generator=generator, dtype=torch.float64).item()
-            found.append((weight, gradient, learning_rate))
-        return found
+            cases.append((weight, gradient, learning_rate))
+        return cases
 
     return cases
 
@@ -105,16 +104,16 @@ FUSED_STEP = Exercise(
 # --- 1.3: the largest stable step ------------------------------------------------------------------------------------
 
 
-def _hessians(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _hessians(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for size in (2, 3, 5):
         directions, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
         # From flat to steep; the steepest is 3 to 30, so that none of the usual mistakes hits the right number.
         curvatures = torch.logspace(-1, 0, size, dtype=torch.float64)
         curvatures = curvatures * (3 + 27 * torch.rand((), generator=generator, dtype=torch.float64))
-        found.append((directions @ torch.diag(curvatures) @ directions.T,))
-    return found
+        cases.append((directions @ torch.diag(curvatures) @ directions.T,))
+    return cases
 
 
 def _largest_step(hessian: Tensor) -> float:
@@ -161,9 +160,9 @@ LARGEST_STEP = Exercise(
 # --- 1.4: backpropagation by hand ------------------------------------------------------------------------------------
 
 
-def _networks(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _networks(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for batch, inputs, hidden, outputs in ((1, 3, 3, 3), (8, 4, 5, 2)):
         # weights large enough to bend tanh, so that its slope matters
         x, y = (torch.randn(batch, n, generator=generator, dtype=torch.float64) for n in (inputs, outputs))
@@ -171,8 +170,8 @@ def _networks(seed: int) -> list[tuple]:
             torch.randn(n, m, generator=generator, dtype=torch.float64)
             for n, m in ((hidden, inputs), (outputs, hidden))
         )
-        found.append((x, y, w1, w2))
-    return found
+        cases.append((x, y, w1, w2))
+    return cases
 
 
 def _autograd(x: Tensor, y: Tensor, w1: Tensor, w2: Tensor) -> list[Tensor]:
@@ -182,7 +181,10 @@ def _autograd(x: Tensor, y: Tensor, w1: Tensor, w2: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(loss, (w1, w2)))
 
 
-def _by_hand(x: Tensor, y: Tensor, w1: Tensor, w2: Tensor, slope: object, share: float) -> list[Tensor]:
+Slope = Callable[[Tensor, Tensor], Tensor | float]  # of tanh, from its input and its output
+
+
+def _by_hand(x: Tensor, y: Tensor, w1: Tensor, w2: Tensor, slope: Slope, share: float) -> list[Tensor]:
     z = x @ w1.T
     h = torch.tanh(z)
     error = (h @ w2.T - y) / share

@@ -1,47 +1,41 @@
 """Lab 04: does it learn, where does the gradient stop, which fault is it, and how good is a rule?"""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gradclinic import diagnosis
-from gradclinic.course.exercises import Exercise, Lab, Mistake
+from gradclinic.course.exercises.draws import new_seed, seeded, whole
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 from gradclinic.course.models import MLP
 from gradclinic.course.training import chance_loss
 from gradclinic.recorder import probe
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
 
 # --- 4.1: compared with guessing -------------------------------------------------------------------------------------
 
 RECENT = 20  # steps that count as recent
 
 
-def _curves(seed: int) -> list[tuple]:
+def _curves(seed: int) -> list[Case]:
     """Loss curves with a spike among the last steps, and labels whose classes differ in size."""
-    generator = _generator(seed)
-    found = []
+    generator = seeded(seed)
+    cases = []
     for classes, end in ((3, 0.4), (5, 1.2)):
         losses = torch.linspace(4 + end, end, 200, dtype=torch.float64)
         losses += 0.05 * torch.rand(200, generator=generator, dtype=torch.float64)
-        losses[-1 - int(torch.randint(5, (), generator=generator))] += 30
+        losses[-1 - whole(generator, 0, 4)] += 30
         losses[-1] += 0.3
         shares = torch.rand(classes, generator=generator) ** 2 + 0.05
         shares[0] += 1
-        found.append((losses, torch.multinomial(shares, 300, replacement=True, generator=generator)))
-    return found
+        cases.append((losses, torch.multinomial(shares, 300, replacement=True, generator=generator)))
+    return cases
 
 
 def _recent(losses: Tensor) -> Tensor:
     return losses[-RECENT:].quantile(0.5)
-
-
-def _entropy(labels: Tensor) -> float:
-    return chance_loss(labels)
 
 
 AGAINST_GUESSING = Exercise(
@@ -51,7 +45,7 @@ AGAINST_GUESSING = Exercise(
     level="warm-up",
     minutes=10,
     cases=_curves,
-    reference=lambda losses, labels: _recent(losses) / _entropy(labels),
+    reference=lambda losses, labels: _recent(losses) / chance_loss(labels),
     rtol=1e-3,
     mistakes=(
         Mistake(
@@ -68,17 +62,17 @@ AGAINST_GUESSING = Exercise(
         ),
         Mistake(
             "mean instead of median",
-            lambda losses, labels: losses[-RECENT:].mean() / _entropy(labels),
+            lambda losses, labels: losses[-RECENT:].mean() / chance_loss(labels),
             "One wild step has moved your mean. The median does not care.",
         ),
         Mistake(
             "last loss only",
-            lambda losses, labels: losses[-1] / _entropy(labels),
+            lambda losses, labels: losses[-1] / chance_loss(labels),
             f"One batch is noise. Take the median of the last {RECENT} steps.",
         ),
         Mistake(
             "entropy in bits",
-            lambda losses, labels: _recent(losses) / (_entropy(labels) / math.log(2)),
+            lambda losses, labels: _recent(losses) / (chance_loss(labels) / math.log(2)),
             "Your entropy is in bits. cross_entropy counts in nats: use the natural logarithm.",
         ),
     ),
@@ -88,21 +82,21 @@ AGAINST_GUESSING = Exercise(
 # --- 4.2: where the gradient stops -----------------------------------------------------------------------------------
 
 
-def _blocked(seed: int) -> list[tuple]:
+def _blocked(seed: int) -> list[Case]:
     """Gradient norms of real networks in which one layer lets little or nothing through."""
-    generator = _generator(seed)
-    found = []
+    generator = seeded(seed)
+    cases = []
     for activation, bias in (("tanh", 2.0), ("relu", -20.0), ("tanh", 3.0)):
         # from 3, so that the layer with the smallest gradient, the first, is not the one below it
-        number = 3 + int(torch.randint(3, (), generator=generator))
-        model = MLP(9, 24, activation, 0.6, seed=int(torch.randint(2**31, (), generator=generator)))
+        number = whole(generator, 3, 5)
+        model = MLP(9, 24, activation, 0.6, seed=new_seed(generator))
         with torch.no_grad():
             for n in range(number, 10):  # above a dead layer only biases keep units alive
                 getattr(model, f"layer{n}").bias.fill_(bias if n == number else 0.1)
         x, y = torch.randn(32, 64, generator=generator), torch.randint(10, (32,), generator=generator)
         norms = torch.from_numpy(probe(model, x, y).output_gradient_norm[0, :-1])  # without the read-out
-        found.append((norms,))
-    return found
+        cases.append((norms,))
+    return cases
 
 
 def _weakest(norms: Tensor) -> int:
@@ -156,10 +150,10 @@ BLOCKED_AT = Exercise(
 KINDS = ("healthy", "vanishing", "exploding", "dying ReLU", "learning rate too high", "learning rate too low")
 
 
-def _summaries(seed: int) -> list[tuple]:
+def _summaries(seed: int) -> list[Case]:
     """Runs as five numbers: recent loss over guessing; first over last gradient, and share of dead units, both before
     the first update; share of dead units at the end; largest of the first ten update ratios."""
-    generator = _generator(seed)
+    generator = seeded(seed)
 
     def between(low: float, high: float) -> float:
         return low * (high / low) ** torch.rand((), generator=generator, dtype=torch.float64).item()
@@ -220,39 +214,39 @@ WHICH_FAULT = Exercise(
     minutes=20,
     after=("4.1-against_guessing", "4.2-blocked_at"),
     cases=_summaries,
-    reference=lambda *run: _which(*run, order="lgdfu"),
+    reference=partial(_which, order="lgdfu"),
     rtol=0.0,
     atol=1e-6,
     mistakes=(
         Mistake(
             "not asked whether it learns",
-            lambda *run: _which(*run, order="gdfu"),
+            partial(_which, order="gdfu"),
             "You call healthy runs ill. Ask first whether the run learns: dead units and small gradients are common in "
             "networks that do.",
             belief="Dead units, or a small gradient, mean that a run is ill.",
         ),
         Mistake(
             "late symptom taken for the cause",
-            lambda *run: _which(*run, order="lgefu"),
+            partial(_which, order="lgefu"),
             "Dead units at the end may be what long steps left behind. Only those that were dead before the first "
             "update are a cause.",
             belief="What is broken at the end is what broke first.",
         ),
         Mistake(
             "updates before the start",
-            lambda *run: _which(*run, order="lugdf"),
+            partial(_which, order="lugdf"),
             "You ask for the updates first. Their size depends on the gradient: where that vanishes or explodes, the "
             "steps follow it. Ask first what was wrong before any update.",
         ),
         Mistake(
             "vanishing before dead",
-            lambda *run: _which(*run, order="lgfdu"),
+            partial(_which, order="lgfdu"),
             "Nothing passes a dead layer, so below it the gradient is 0 as well. Ask for dead units before you say "
             "vanishing.",
         ),
         Mistake(
             "gradient above 1 taken for exploding",
-            lambda *run: _which(*run, order="lgdfu", explodes=1.0),
+            partial(_which, order="lgdfu", explodes=1.0),
             f"A first layer with a little more gradient than the last is ordinary. Say exploding above "
             f"{diagnosis.EXPLODES_ABOVE:g} times.",
         ),
@@ -263,10 +257,10 @@ WHICH_FAULT = Exercise(
 # --- 4.4: how good is a rule? ----------------------------------------------------------------------------------------
 
 
-def _verdicts(seed: int) -> list[tuple]:
+def _verdicts(seed: int) -> list[Case]:
     """Two rows of numbers of kinds, what is true and what a rule said; healthy runs are common, one kind is rare."""
-    generator = _generator(seed)
-    found = []
+    generator = seeded(seed)
+    cases = []
     for runs in (60, 90):
         shares = torch.tensor([0.6, 0.2, 0.12, 0.08])
         truth = torch.multinomial(shares, runs, replacement=True, generator=generator)
@@ -274,8 +268,8 @@ def _verdicts(seed: int) -> list[tuple]:
         wrong = torch.rand(runs, generator=generator) < 0.3
         said = torch.where(wrong, torch.randint(0, 4, (runs,), generator=generator), truth)
         said[3] = 0
-        found.append((truth, said))
-    return found
+        cases.append((truth, said))
+    return cases
 
 
 def _counts(truth: Tensor, said: Tensor) -> list[tuple[int, int, int]]:

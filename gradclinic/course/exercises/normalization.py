@@ -8,31 +8,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from gradclinic.course import theory
-from gradclinic.course.exercises import Exercise, Lab, Mistake
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+from gradclinic.course.exercises.draws import normal, seeded
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 
 # --- 6.1: one forward pass -------------------------------------------------------------------------------------------
 
 
-def _pre_activations(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _pre_activations(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for size, units in ((8, 5), (6, 6)):
-        z = _normal(generator, size, units) * torch.linspace(0.5, 3, units) + _normal(generator, units)
+        z = normal(generator, size, units) * torch.linspace(0.5, 3, units) + normal(generator, units)
         gamma, beta = 1.5 + torch.rand(units, generator=generator), 1 + torch.rand(units, generator=generator)
-        found.append((z, gamma.double(), beta.double(), 1e-5))
-    z = found[0][0].clone()
+        cases.append((z, gamma.double(), beta.double(), 1e-5))
+    z = cases[0][0].clone()
     z[:, 2] = 0.7  # a unit that gives the same for every example
-    found.append((z, *found[0][1:]))
-    return found
+    cases.append((z, *cases[0][1:]))
+    return cases
 
 
 def _normalized(
@@ -89,15 +82,17 @@ NORMALIZED = Exercise(
     ),
 )
 
+_mean = theory.gaussian_expectation
+
 
 # --- 6.2: what is used after training --------------------------------------------------------------------------------
 
 
-def _batches(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    shift, spread = 2 + _normal(generator, 4).abs(), 1.5 + _normal(generator, 4).abs()
-    batches = [spread * _normal(generator, 6, 4) + shift for _ in range(5)]
-    return [(batches, spread * _normal(generator, 3, 4) + shift, momentum, 1e-5) for momentum in (0.1, 0.3)]
+def _batches(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    shift, spread = 2 + normal(generator, 4).abs(), 1.5 + normal(generator, 4).abs()
+    batches = [spread * normal(generator, 6, 4) + shift for _ in range(5)]
+    return [(batches, spread * normal(generator, 3, 4) + shift, momentum, 1e-5) for momentum in (0.1, 0.3)]
 
 
 def _running(
@@ -122,7 +117,8 @@ def _by_torch(batches: list[Tensor], x: Tensor, momentum: float, eps: float) -> 
     layer = torch.nn.BatchNorm1d(x.shape[1], eps=eps, momentum=momentum, affine=False, dtype=torch.float64)
     for batch in batches:
         layer(batch)
-    return layer.eval()(x)
+    evaluated: Tensor = layer.eval()(x)
+    return evaluated
 
 
 def _by_itself(batches: list[Tensor], x: Tensor, momentum: float, eps: float) -> Tensor:
@@ -180,14 +176,10 @@ EVALUATED = Exercise(
 # --- 6.3: the factor per layer ---------------------------------------------------------------------------------------
 
 
-def _activations(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _activations(seed: int) -> list[Case]:
+    generator = seeded(seed)
     leak = 0.1 + 0.3 * torch.rand((), generator=generator).item()
     return [(functional.relu,), (partial(functional.leaky_relu, negative_slope=leak),), (torch.tanh,)]
-
-
-def _mean(function: Callable[[Tensor], Tensor]) -> float:
-    return theory.gaussian_expectation(function)
 
 
 def _squared_slope(phi: Callable[[Tensor], Tensor]) -> float:

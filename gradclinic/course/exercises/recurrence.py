@@ -1,37 +1,27 @@
 """Lab 08: one step of an LSTM, the bias of its forget gate, how long it remembers, and the spectral radius."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gradclinic.course import theory
-from gradclinic.course.exercises import Exercise, Lab, Mistake
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
-
-
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+from gradclinic.course.exercises.draws import normal, seeded, uniform
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 
 # --- 8.1: one step of an LSTM ----------------------------------------------------------------------------------------
 
 
-def _steps(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _steps(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for inputs, units in ((3, 4), (2, 5)):
-        x, h, c = (_normal(generator, 6, n) for n in (inputs, units, units))
-        weights = (_normal(generator, 4 * units, n) for n in (inputs, units))
-        found.append((x, h, 2 * c, *weights, _normal(generator, 4 * units)))
-    return found
+        x, h, c = (normal(generator, 6, n) for n in (inputs, units, units))
+        weights = (normal(generator, 4 * units, n) for n in (inputs, units))
+        cases.append((x, h, 2 * c, *weights, normal(generator, 4 * units)))
+    return cases
 
 
 def _step(
@@ -69,27 +59,27 @@ LSTM_STEP = Exercise(
     mistakes=(
         Mistake(
             "output gate third",
-            lambda *case: _step(*case, order=(0, 1, 3, 2)),
+            partial(_step, order=(0, 1, 3, 2)),
             "You took the third quarter for the output gate. torch's order is input, forget, candidate, output.",
         ),
         Mistake(
             "forget gate first",
-            lambda *case: _step(*case, order=(1, 0, 2, 3)),
+            partial(_step, order=(1, 0, 2, 3)),
             "You took the first quarter for the forget gate. torch's order is input, forget, candidate, output.",
         ),
         Mistake(
             "candidate through the sigmoid",
-            lambda *case: _step(*case, candidate=False),
+            partial(_step, candidate=False),
             "Gates go through the sigmoid; the candidate is no gate. It goes through tanh, and may be negative.",
         ),
         Mistake(
             "cell shown as it is",
-            lambda *case: _step(*case, shown=False),
+            partial(_step, shown=False),
             "The cell is right, the state is not: it shows the tanh of the cell, times the output gate.",
         ),
         Mistake(
             "nothing forgotten",
-            lambda *case: _step(*case, kept=False),
+            partial(_step, kept=False),
             "You added to the cell without forgetting. The old cell is multiplied by the forget gate first.",
             belief="The cell of an LSTM only ever adds.",
         ),
@@ -105,11 +95,9 @@ LSTM_STEP = Exercise(
 # --- 8.2: the bias of the forget gate --------------------------------------------------------------------------------
 
 
-def _biases(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    return [
-        (_normal(generator, 4 * units), _normal(generator, 4 * units), _uniform(generator, 1, 4)) for units in (3, 5)
-    ]
+def _biases(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    return [(normal(generator, 4 * units), normal(generator, 4 * units), uniform(generator, 1, 4)) for units in (3, 5)]
 
 
 def _with_bias(b_x: Tensor, b_h: Tensor, bias: float, quarter: int = 1, other: float | None = 0.0) -> list[Tensor]:
@@ -179,9 +167,9 @@ FORGET_BIAS = Exercise(
 # --- 8.3: how long it remembers --------------------------------------------------------------------------------------
 
 
-def _open(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    return [(_uniform(generator, low, low + 1), _uniform(generator, 0.05, 0.3)) for low in (-1, 1, 3)]
+def _open(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    return [(uniform(generator, low, low + 1), uniform(generator, 0.05, 0.3)) for low in (-1, 1, 3)]
 
 
 def _remembered(bias: float, share: float) -> float:
@@ -241,17 +229,18 @@ REMEMBERED = Exercise(
 # --- 8.4: the spectral radius ----------------------------------------------------------------------------------------
 
 
-def _matrices(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    turning = _normal(generator, 5, 5)
+def _matrices(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    turning = normal(generator, 5, 5)
     turning = turning - turning.T  # its eigenvalues are imaginary
-    lopsided = _normal(generator, 6, 6)
+    lopsided = normal(generator, 6, 6)
     lopsided[0, 5] += 8.0
-    return [(turning, _uniform(generator, 0.5, 1.5)), (lopsided, _uniform(generator, 0.5, 1.5))]
+    return [(turning, uniform(generator, 0.5, 1.5)), (lopsided, uniform(generator, 0.5, 1.5))]
 
 
 def _radius(w: Tensor) -> Tensor:
-    return torch.linalg.eigvals(w).abs().max()
+    radius: Tensor = torch.linalg.eigvals(w).abs().max()
+    return radius
 
 
 SCALED = Exercise(

@@ -1,106 +1,24 @@
 """Lab 10: what was first, one repair at a time, a network rescued, and a proof that holds for the next seed too."""
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from gradclinic.course.data import Dataset, digits
-from gradclinic.course.exercises import Answer, Criterion, Essay, Exercise, Lab, Mistake
+from gradclinic.course.exercises.draws import seeded, whole
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Criterion, Essay, Lab
+from gradclinic.course.exercises.patients import DEPTH, WIDTH, first_steps, linear_layers, patient, time_lines
 from gradclinic.course.models import MLP
 from gradclinic.course.training import accuracy, fit
 from gradclinic.diagnosis import EXPLODES_ABOVE, MOSTLY, UPDATE_TOO_LARGE, VANISHES_BELOW
-from gradclinic.recorder import Record, Recorder
-
-DEPTH, WIDTH = 16, 48  # of the patient
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _whole(generator: torch.Generator, low: int, high: int) -> int:
-    """From ``low`` to ``high``, both included."""
-    return low + int(torch.randint(high - low + 1, (), generator=generator))
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
-
-
-def _fill_biases(model: MLP, layer: int, value: float) -> None:
-    with torch.no_grad():
-        getattr(model, f"layer{layer}").bias.fill_(value)
-
-
-def patient(seed: int) -> tuple[MLP, float]:
-    """A network of 16 ReLU layers that does not learn, and the learning rate that Adam was given with it."""
-    generator = _generator(seed)
-    model = MLP(DEPTH, WIDTH, "relu", _uniform(generator, 0.35, 0.45), seed=seed)
-    _fill_biases(model, _whole(generator, 3, 8), -50.0)
-    return model, _uniform(generator, 0.2, 0.4)
-
-
-def _recorded(
-    model: MLP, optimizer: torch.optim.Optimizer, steps: int = 1, before: Callable[[int], None] = lambda step: None
-) -> Record:
-    """A few steps on the same 512 digits, enough to call a unit dead; ``before`` each of them something may change."""
-    data = digits()
-    x, y = data.x_train[:512], data.y_train[:512]
-    with Recorder(model) as recorder:
-        for step in range(steps):
-            before(step)
-            optimizer.zero_grad()
-            cross_entropy(model(x), y).backward()
-            optimizer.step()
-    return recorder.record
-
 
 # --- 10.1: what was first --------------------------------------------------------------------------------------------
-
-STEPS = 8
-
-
-@functools.lru_cache(maxsize=8)  # every mistake is tried on the same runs
-def _time_lines(seed: int) -> list[tuple]:
-    """Shares of dead units and update ratios, (steps, layers), of real runs in which one thing leads to the next."""
-    generator = _generator(seed)
-
-    def run(first_dead: int = 0, others: float = 0.0, jump: int = 0, at: int = 0) -> tuple:
-        """``first_dead``: a layer without living units, ``others`` the biases of those above it. ``jump``: the step at
-        which the learning rate becomes too high, of layer ``at`` or of all."""
-        model = MLP(9, 32, "relu", "he", seed=_whole(generator, 0, 2**31 - 1))
-        if first_dead:
-            for number in range(first_dead + 1, 10):
-                _fill_biases(model, number, others)
-            _fill_biases(model, first_dead, -50.0)
-        layers = [module for module in model if isinstance(module, nn.Linear)]
-        optimizer = torch.optim.Adam([{"params": list(layer.parameters())} for layer in layers], 1e-3)
-        rate = _uniform(generator, 0.3, 0.5)
-
-        def before(step: int) -> None:
-            for number, group in enumerate(optimizer.param_groups, 1):
-                if jump and step + 1 >= jump and number <= 9 and at in (0, number):
-                    group["lr"] = rate
-
-        record = _recorded(model, optimizer, STEPS, before)
-        return torch.from_numpy(record.dead), torch.from_numpy(record.update_ratio[:, :9])
-
-    all_jump = run(jump=_whole(generator, 2, 4))
-    while not (all_jump[0] >= MOSTLY).any():  # keep one in which units die of it
-        all_jump = run(jump=_whole(generator, 2, 4))
-    return [
-        run(first_dead=_whole(generator, 3, 6)),  # and with it all above it
-        run(first_dead=_whole(generator, 3, 6), others=0.1, jump=1),  # those above live on, and move too far
-        run(jump=_whole(generator, 3, 5), at=_whole(generator, 3, 6)),  # one layer has too high a rate, later
-        all_jump,
-        run(),  # healthy
-    ]
 
 
 def _first(dead: Tensor, update: Tensor, how: str = "right") -> list[int]:
@@ -131,7 +49,7 @@ FIRST_SYMPTOM = Exercise(
     points=3,
     claims=("S13", "S15"),
     level="warm-up",
-    cases=_time_lines,
+    cases=time_lines,
     reference=_first,
     rtol=0.0,
     atol=1e-6,
@@ -181,29 +99,7 @@ FIRST_SYMPTOM = Exercise(
 AIM = 5e-3  # what the longest first update should be, as a share of the weights
 
 
-@functools.lru_cache(maxsize=8)
-def _first_steps(seed: int) -> list[tuple]:
-    """One recorded step of networks with one fault, with several, and with none: dead, gradient, update ratio."""
-    generator = _generator(seed)
-    found = []
-    for first_dead, low, high, rate in (
-        (True, 0.45, 0.55, 0.3),
-        (False, 0.45, 0.55, 0.3),
-        (False, 3.5, 4.5, 0.5),
-        (False, math.sqrt(2), math.sqrt(2), 0.3),
-        (False, math.sqrt(2), math.sqrt(2), 1e-3),
-    ):
-        depth, std = _whole(generator, 10, 12), _uniform(generator, low, high)
-        model = MLP(depth, 32, "relu", std, seed=_whole(generator, 0, 2**31 - 1))
-        if first_dead:
-            _fill_biases(model, _whole(generator, 3, 6), -50.0)
-        record = _recorded(model, torch.optim.Adam(model.parameters(), rate * _uniform(generator, 0.8, 1.2)))
-        rows = (record.dead[0], record.output_gradient_norm[0, :-1], record.update_ratio[0, :-1])
-        found.append(tuple(torch.from_numpy(np.ascontiguousarray(row)) for row in rows))
-    return found
-
-
-def _repair(dead: Tensor, gradient: Tensor, update: Tensor, how: str = "right") -> list:
+def _repair(dead: Tensor, gradient: Tensor, update: Tensor, how: str = "right") -> list[float]:
     """[layer whose biases go to 0, factor for all weights, factor for the learning rate]; 0, 1, 1 leave all alone."""
     found = (dead >= MOSTLY).nonzero().flatten()
     layer = (int(found[-1 if how == "nearest the output" else 0]) + (how != "from 0")) if len(found) else 0
@@ -227,7 +123,7 @@ NEXT_REPAIR = Exercise(
     points=4,
     claims=("S2", "S22", "S23"),
     level="core",
-    cases=_first_steps,
+    cases=first_steps,
     reference=_repair,
     rtol=1e-3,
     minutes=20,
@@ -285,23 +181,19 @@ SMALL = 0.8
 SHIFTED = -1.0
 
 
-def _patients(seed: int) -> list[tuple]:
+def _patients(seed: int) -> list[Case]:
     """One patient, its learning rate, and the digits to train on; ``_came_of`` holds the others apart."""
     data = digits(seed)
     return [(*patient(seed), data.x_train, data.y_train)]
-
-
-def _linear(model: nn.Module) -> list[nn.Linear]:
-    return [module for module in model if isinstance(module, nn.Linear)]
 
 
 def _rescued(
     model: MLP, learning_rate: float, x: Tensor, y: Tensor, left: str = "nothing", epochs: int = 8
 ) -> list[Tensor]:
     """Mend the network but for what is ``left``, train it, and return its parameters."""
-    generator = _generator(0)
+    generator = seeded(0)
     with torch.no_grad():
-        for layer in _linear(model):
+        for layer in linear_layers(model):
             if left != "weights":
                 nn.init.orthogonal_(layer.weight, math.sqrt(2), generator=generator)
             if left != "biases":
@@ -312,7 +204,7 @@ def _rescued(
     return [parameter.detach() for parameter in model.parameters()]
 
 
-def _came_of(answers: Sequence[Answer], seed: int) -> list[int]:
+def _came_of(answers: Sequence[Any], seed: int) -> list[int]:
     """0 where a network with these parameters reads digits that it was not trained on, else the number of a fault."""
     data, found = digits(seed), []
     for answer in answers:
@@ -323,7 +215,7 @@ def _came_of(answers: Sequence[Answer], seed: int) -> list[int]:
         if accuracy(model, data.x_test, data.y_test) >= ENOUGH:
             found.append(0)
             continue
-        hidden = _linear(model)[:-1]
+        hidden = linear_layers(model)[:-1]
         spread = np.median([(layer.weight.square().mean() * layer.in_features).sqrt().item() for layer in hidden])
         shift = min(layer.bias.median().item() for layer in hidden)
         found.append(1 if spread > GROWN else 2 if shift < SHIFTED else 3 if spread < SMALL else 4)
@@ -374,13 +266,13 @@ RESCUE = Exercise(
 # --- 10.4: the proof -------------------------------------------------------------------------------------------------
 
 
-def _trials(seed: int) -> list[tuple]:
+def _trials(seed: int) -> list[Case]:
     """Accuracies of four repairs over seeds, on validation and on held-apart digits, those of a healthy reference, and
     the quantile of Student's t. Some seeds are hard for everyone."""
     from scipy.stats import t
 
-    generator = _generator(seed)
-    found = []
+    generator = seeded(seed)
+    cases = []
     for seeds in (6, 10):
         hard = 0.03 * torch.rand(seeds, generator=generator, dtype=torch.float64)
 
@@ -388,13 +280,13 @@ def _trials(seed: int) -> list[tuple]:
             return level - hard + 0.004 * torch.randn(len(hard), generator=generator, dtype=torch.float64)
 
         lucky = around(0.86)
-        lucky[_whole(generator, 0, seeds - 1)] = 0.985
+        lucky[whole(generator, 0, seeds - 1)] = 0.985
         validation = torch.stack([around(0.93), around(0.91), lucky, around(0.6)])
         held_apart = torch.stack([around(0.91), around(0.94), around(0.85), around(0.6)])
         order = torch.randperm(4, generator=generator)
         quantile = float(t.ppf(0.975, seeds - 1))
-        found.append((validation[order], held_apart[order], around(0.92), quantile))
-    return found
+        cases.append((validation[order], held_apart[order], around(0.92), quantile))
+    return cases
 
 
 def _lower_end(validation: Tensor, held_apart: Tensor, reference: Tensor, t: float, how: str = "right") -> Tensor:

@@ -6,28 +6,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gradclinic.course.exercises import Exercise, Lab, Mistake
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
-
-
-def _normal(generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
+from gradclinic.course.exercises.draws import normal, seeded, uniform
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 
 # --- 7.1: the block --------------------------------------------------------------------------------------------------
 
 
-def _blocks(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _blocks(seed: int) -> list[Case]:
+    generator = seeded(seed)
     return [
-        (_normal(generator, 3, size), _normal(generator, size, size) / math.sqrt(size), _uniform(generator, 0.3, 0.8))
+        (normal(generator, 3, size), normal(generator, size, size) / math.sqrt(size), uniform(generator, 0.3, 0.8))
         for size in (4, 6)
     ]
 
@@ -94,9 +83,9 @@ BLOCK = Exercise(
 # --- 7.2: the gradient on its way back -------------------------------------------------------------------------------
 
 
-def _ways_back(seed: int) -> list[tuple]:
-    generator = _generator(seed + 1)
-    return [(*case, _normal(generator, *case[0].shape)) for case in _blocks(seed)]
+def _ways_back(seed: int) -> list[Case]:
+    generator = seeded(seed + 1)
+    return [(*case, normal(generator, *case[0].shape)) for case in _blocks(seed)]
 
 
 def _through(weight: Tensor, slope: Tensor, delta: Tensor) -> Tensor:
@@ -177,10 +166,10 @@ WAY_BACK = Exercise(
 # --- 7.3: the growth of the sum --------------------------------------------------------------------------------------
 
 
-def _towers(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _towers(seed: int) -> list[Case]:
+    generator = seeded(seed)
     return [
-        (_uniform(generator, 0.4, 0.9), _uniform(generator, 0.3, 0.7), blocks)
+        (uniform(generator, 0.4, 0.9), uniform(generator, 0.3, 0.7), blocks)
         for blocks in torch.randint(4, 25, (3,), generator=generator).tolist()
     ]
 
@@ -238,10 +227,10 @@ GROWTH = Exercise(
 # --- 7.4: the scale that bounds it -----------------------------------------------------------------------------------
 
 
-def _bounds(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _bounds(seed: int) -> list[Case]:
+    generator = seeded(seed)
     return [
-        (_uniform(generator, 0.4, 0.9), blocks, _uniform(generator, 1.5, 4))
+        (uniform(generator, 0.4, 0.9), blocks, uniform(generator, 1.5, 4))
         for blocks in torch.randint(5, 40, (3,), generator=generator).tolist()
     ]
 

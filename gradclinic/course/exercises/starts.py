@@ -9,18 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gradclinic.course import theory
-from gradclinic.course.exercises import Exercise, Lab, Mistake
+from gradclinic.course.exercises.draws import new_seed, seeded, uniform, whole
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 from gradclinic.course.initializers import weight_std
 from gradclinic.course.models import MLP
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
-
 
 # --- 5.1: the standard deviation of the first weights ----------------------------------------------------------------
 
@@ -28,8 +21,8 @@ def _uniform(generator: torch.Generator, low: float, high: float) -> float:
 STARTS = ("lecun", "xavier", "he")
 
 
-def _layers(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _layers(seed: int) -> list[Case]:
+    generator = seeded(seed)
     sizes = torch.randint(20, 60, (3,), generator=generator).tolist()
     return [(size, size * times, start) for size, times, start in zip(sizes, (4, 9, 3), STARTS, strict=True)]
 
@@ -91,25 +84,23 @@ START_STD = Exercise(
     ),
 )
 
+_mean = theory.gaussian_expectation
+
 
 # --- 5.2: the scale an activation asks for ---------------------------------------------------------------------------
 
 
-def _activations(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _activations(seed: int) -> list[Case]:
+    generator = seeded(seed)
     return [
-        (partial(functional.leaky_relu, negative_slope=_uniform(generator, 0.2, 0.5)),),
+        (partial(functional.leaky_relu, negative_slope=uniform(generator, 0.2, 0.5)),),
         (functional.elu,),
-        (partial(_tall_tanh, height=_uniform(generator, 1.5, 3)),),
+        (partial(_tall_tanh, height=uniform(generator, 1.5, 3)),),
     ]
 
 
 def _tall_tanh(z: Tensor, height: float) -> Tensor:
     return height * torch.tanh(z)
-
-
-def _mean(function: Callable[[Tensor], Tensor]) -> float:
-    return theory.gaussian_expectation(function)
 
 
 def _variance(phi: Callable[[Tensor], Tensor]) -> float:
@@ -169,19 +160,19 @@ CRITICAL_GAIN = Exercise(
 # --- 5.3: dead units -------------------------------------------------------------------------------------------------
 
 
-def _worn(seed: int) -> list[tuple]:
+def _worn(seed: int) -> list[Case]:
     """ReLU networks in which some biases have been pushed so far down that their units are off for every input."""
-    generator = _generator(seed)
-    found = []
+    generator = seeded(seed)
+    cases = []
     for depth, width in ((2, 16), (3, 24)):
-        model = MLP(depth, width, "relu", "he", seed=int(torch.randint(2**31, (), generator=generator)))
+        model = MLP(depth, width, "relu", "he", seed=new_seed(generator))
         x = torch.rand(40, 64, generator=generator)
         for number in range(1, depth + 1):
-            lost = torch.randperm(width, generator=generator)[: int(torch.randint(2, 6, (), generator=generator))]
+            lost = torch.randperm(width, generator=generator)[: whole(generator, 2, 5)]
             with torch.no_grad():
                 getattr(model, f"layer{number}").bias[lost] -= 50.0
-        found.append((model, x))
-    return found
+        cases.append((model, x))
+    return cases
 
 
 def _outputs(model: MLP, x: Tensor) -> list[Tensor]:
@@ -195,7 +186,7 @@ def _outputs(model: MLP, x: Tensor) -> list[Tensor]:
     return found
 
 
-def _share(model: MLP, x: Tensor, dead: Callable[[Tensor], Tensor]) -> list[Tensor]:
+def _shares(model: MLP, x: Tensor, dead: Callable[[Tensor], Tensor]) -> list[Tensor]:
     return [dead(output).double().mean() for output in _outputs(model, x)]
 
 
@@ -206,28 +197,28 @@ DEAD_SHARE = Exercise(
     level="core",
     minutes=15,
     cases=_worn,
-    reference=lambda model, x: _share(model, x, lambda output: (output == 0).all(0)),
+    reference=lambda model, x: _shares(model, x, lambda output: (output == 0).all(0)),
     mistakes=(
         Mistake(
             "share of zeros",
-            lambda model, x: _share(model, x, lambda output: output == 0),
+            lambda model, x: _shares(model, x, lambda output: output == 0),
             "You counted zeros. Half of all outputs are 0 in a healthy ReLU layer. A unit is dead if it is 0 for every "
             "example.",
             belief="A unit that gives 0 is dead.",
         ),
         Mistake(
             "off for one example",
-            lambda model, x: _share(model, x, lambda output: (output == 0).any(0)),
+            lambda model, x: _shares(model, x, lambda output: (output == 0).any(0)),
             "A unit that is off for one example may be on for the next, and still learns. Dead is off for all of them.",
         ),
         Mistake(
             "examples for units",
-            lambda model, x: _share(model, x, lambda output: (output == 0).all(1)),
+            lambda model, x: _shares(model, x, lambda output: (output == 0).all(1)),
             "You asked for examples that turn every unit off. The first axis counts the examples: go along that one.",
         ),
         Mistake(
             "living share",
-            lambda model, x: _share(model, x, lambda output: (output > 0).any(0)),
+            lambda model, x: _shares(model, x, lambda output: (output > 0).any(0)),
             "This is the share of units that live. Asked for is the other one.",
         ),
         Mistake(
@@ -248,15 +239,15 @@ DEAD_SHARE = Exercise(
 # --- 5.4: stretched and lost directions ------------------------------------------------------------------------------
 
 
-def _stacks(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _stacks(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for depth, width in ((3, 6), (8, 5)):
-        scale = _uniform(generator, 0.7, 1.5) / math.sqrt(width)
-        found.append(
+        scale = uniform(generator, 0.7, 1.5) / math.sqrt(width)
+        cases.append(
             ([scale * torch.randn(width, width, generator=generator, dtype=torch.float64) for _ in range(depth)],)
         )
-    return found
+    return cases
 
 
 def _map(weights: list[Tensor]) -> Tensor:

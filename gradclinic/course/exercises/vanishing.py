@@ -1,25 +1,18 @@
 """Lab 02: measure a vanishing gradient, predict it, and find the depth that is spared."""
 
-import functools
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gradclinic.course import theory
-from gradclinic.course.exercises import Exercise, Lab, Mistake
+from gradclinic.course.exercises.draws import seeded, uniform
+from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
+from gradclinic.course.exercises.lab import Lab
 from gradclinic.course.models import MLP
 from gradclinic.recorder import probe
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _uniform(generator: torch.Generator, low: float, high: float) -> float:
-    return low + (high - low) * torch.rand((), generator=generator, dtype=torch.float64).item()
-
 
 # --- 2.1: the steepest slope -----------------------------------------------------------------------------------------
 
@@ -29,12 +22,12 @@ def _scaled(z: Tensor, function: str, height: float, narrowness: float) -> Tenso
     return height * (theory.activation_function(function)(narrowness * z) + 2)
 
 
-def _functions(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _functions(seed: int) -> list[Case]:
+    generator = seeded(seed)
     return [
-        (functools.partial(_scaled, function=name, height=_uniform(generator, 0.5, 3), narrowness=narrowness),)
+        (partial(_scaled, function=name, height=uniform(generator, 0.5, 3), narrowness=narrowness),)
         for name in ("sigmoid", "tanh")
-        for narrowness in (1.0, _uniform(generator, 0.5, 2))
+        for narrowness in (1.0, uniform(generator, 0.5, 2))
     ]
 
 
@@ -75,19 +68,21 @@ STEEPEST = Exercise(
     ),
 )
 
+_mean = theory.gaussian_expectation
+
 
 # --- 2.2: one norm per layer -----------------------------------------------------------------------------------------
 
 
-def _batches(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    found = []
+def _batches(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    cases = []
     for depth, activation in ((3, "sigmoid"), (6, "tanh")):
         model = MLP(depth, 12, activation, "xavier", seed=seed)
         x = torch.randn(16, 64, generator=generator)
         y = torch.randint(0, 10, (16,), generator=generator)
-        found.append((model, x, y))
-    return found
+        cases.append((model, x, y))
+    return cases
 
 
 def _norms(model: MLP, x: Tensor, y: Tensor, reduction: str = "mean", with_bias: bool = True) -> list[Tensor]:
@@ -150,16 +145,12 @@ GRADIENT_NORMS = Exercise(
 # --- 2.3: predict the factor -----------------------------------------------------------------------------------------
 
 
-def _settings(seed: int) -> list[tuple]:
-    generator = _generator(seed)
+def _settings(seed: int) -> list[Case]:
+    generator = seeded(seed)
     return [
-        (activation, _uniform(generator, 1.5, 3.0), _uniform(generator, 2.0, 5.0))
+        (activation, uniform(generator, 1.5, 3.0), uniform(generator, 2.0, 5.0))
         for activation in ("sigmoid", "tanh", "tanh")
     ]
-
-
-def _mean(function: object, variance: float) -> float:
-    return theory.gaussian_expectation(function, variance)
 
 
 DECAY_FACTOR = Exercise(
@@ -210,9 +201,9 @@ DECAY_FACTOR = Exercise(
 _DEEP = 200  # deeper than any answer below
 
 
-def _limits(seed: int) -> list[tuple]:
-    generator = _generator(seed)
-    return [(_uniform(generator, 0.3, 0.85), 10 ** -_uniform(generator, 2.5, 6)) for _ in range(5)]
+def _limits(seed: int) -> list[Case]:
+    generator = seeded(seed)
+    return [(uniform(generator, 0.3, 0.85), 10 ** -uniform(generator, 2.5, 6)) for _ in range(5)]
 
 
 def _deepest(factor: float, share: float) -> int:

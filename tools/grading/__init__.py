@@ -1,0 +1,1 @@
+"""Marks computed outside learners' processes; README.md says which file does what, and what runs where."""

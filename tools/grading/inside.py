@@ -1,0 +1,316 @@
+"""Inside the jail: run one learner's function and send back plain numbers.
+
+``jail.py`` starts this in a sandbox and talks to it over pipes. The process imports PyTorch once and forks for each
+answer; the fork gives up all it could harm others with before it reads a line of the learner's code. What comes back
+is JSON: nothing from a learner is ever unpickled. This file stands alone in there: at its top it imports from the
+standard library only, and every limit comes with the task.
+"""
+
+import ast
+import builtins
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+import pickle
+import pkgutil
+import resource
+import select
+import signal
+import struct
+import symtable
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID = 0x00020000, 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
+READ_ONLY = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x1000  # linux/mount.h: so, no setuid, devices or programs; remount a bind
+NOBODY = 65534
+REFUSED = 17  # how a process ends that the system allows no space of its own
+FILE_NAME = "submission"  # in a traceback
+TOO_LONG = ((-signal.SIGKILL) & 127, (-signal.SIGXCPU) & 127)
+# What a learner's process may say of itself. All else, "refused" above all, is for this process to say.
+SAYS = {"answers": list, "blank": str, "missing": str, "raised": str, "memory": str, "large": str}
+
+Task = dict[str, Any]
+Reply = dict[str, Any]
+
+
+# --- the learner's code ----------------------------------------------------------------------------------------------
+
+
+def bound(statement: ast.stmt) -> set[str]:
+    """The names that a statement at the top of a notebook gives a meaning to."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    for node in ast.walk(statement):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+    return names
+
+
+def statements(cells: Iterable[str]) -> list[ast.stmt]:
+    """The top-level statements of a notebook's code cells. What is not Python (magics, a faulty cell) is left out."""
+    found = []
+    for source in cells:
+        python = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
+        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+            found += ast.parse(python, FILE_NAME).body
+    return found
+
+
+def used(statement: ast.stmt) -> set[str]:
+    """The names that a statement takes from the notebook around it: not what is local to a function."""
+
+    def inside(table: symtable.SymbolTable) -> set[str]:
+        top = table.get_type() == "module"
+        names = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
+        return names.union(*map(inside, table.get_children()))
+
+    with contextlib.suppress(
+        SyntaxError, ValueError, RecursionError, MemoryError
+    ):  # a `return` outside a function, say
+        return inside(symtable.symtable(ast.unparse(statement), FILE_NAME, "exec"))
+    return set()
+
+
+def needed(name: str, found: list[ast.stmt]) -> list[ast.stmt]:
+    """Of the statements, those that the function ``name`` rests on, in their order: its imports, helpers, constants."""
+    uses = [used(statement) for statement in found]
+    names, grown = {name}, True
+    chosen: set[int] = set()
+    while grown:
+        grown = False
+        for i, statement in enumerate(found):
+            binds = bound(statement)
+            if i not in chosen and (binds & names or "*" in binds):
+                chosen.add(i)
+                names |= uses[i]
+                grown = True
+    return [statement for i, statement in enumerate(found) if i in chosen]
+
+
+class TooLarge(Exception):
+    """Answers of more numbers than any exercise asks for."""
+
+
+@dataclass
+class Allowance:
+    """How many entries the answers of one exercise may still have. Counted before anything is done with them."""
+
+    entries: int
+
+    def take(self, entries: int) -> None:
+        """Use up so many, or raise TooLarge if fewer are left."""
+        if entries > self.entries:
+            raise TooLarge
+        self.entries -= entries
+
+
+def plain(answer: Any, allowance: Allowance) -> object:
+    """Numbers, and nested lists of them; anything else becomes a text, which is never a right answer.
+
+    Raises:
+        TooLarge: if there are more than the allowance has left.
+    """
+    if isinstance(answer, (list, tuple)):
+        allowance.take(len(answer))
+        return [plain(part, allowance) for part in answer]
+    if answer is None or isinstance(answer, (bool, int, float, str)):
+        return answer
+    if hasattr(answer, "detach"):  # a tensor
+        answer = answer.detach().numpy(force=True)
+    if not hasattr(answer, "tolist"):
+        return repr(answer)[:200]
+    if answer.size > allowance.entries:  # before a list is made of it
+        raise TooLarge
+    return plain(answer.tolist(), allowance)
+
+
+def called(name: str, cells: Iterable[str], cases: list[tuple[Any, ...]], entries: int) -> Reply:
+    """What the learner's function does on the cases: ``status`` and ``answers``, or a ``message``.
+
+    Raises:
+        TooLarge: if the answers have more than ``entries`` numbers and lists.
+    """
+    namespace: dict[str, Any] = {"__name__": "submission", "__builtins__": builtins}
+    allowance, slip = Allowance(entries), None
+    for statement in needed(name, statements(cells)):
+        try:
+            exec(compile(ast.Module([statement], []), FILE_NAME, "exec"), namespace)
+        except Exception as error:  # it may be something that the function never uses
+            slip = f"{type(error).__name__}: {error}"
+    if not callable(namespace.get(name)):
+        return {"status": "missing", "message": slip or ""}
+    return {"status": "answers", "answers": [plain(namespace[name](*case), allowance) for case in cases]}
+
+
+# --- its process -----------------------------------------------------------------------------------------------------
+
+
+def confine(limits: dict[str, int]) -> None:
+    """Limits that the process cannot lift again."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+    values = {
+        resource.RLIMIT_CPU: limits["seconds"],
+        resource.RLIMIT_AS: limits["memory"],
+        resource.RLIMIT_NPROC: limits["processes"],
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NOFILE: 64,
+        resource.RLIMIT_CORE: 0,
+    }
+    for limit, value in values.items():
+        resource.setrlimit(limit, (value, value))
+    ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24))  # version 3, this process: none at all
+
+
+def learner(task: Task, answer: int) -> None:
+    """Runs in the fork, to its end: write one JSON object to ``answer`` and leave."""
+    quiet = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(quiet, standard)
+    kept = os.dup2(answer, 3)
+    os.closerange(4, 4096)
+    result = {"status": "raised", "message": "it did not come to an end"}
+    try:
+        confine(task["limits"])
+        result = called(task["name"], task["cells"], pickle.loads(task["cases"]), task["limits"]["entries"])
+    except NotImplementedError:
+        result = {"status": "blank"}
+    except TooLarge:
+        result = {"status": "large"}
+    except MemoryError:
+        result = {"status": "memory"}
+    except RecursionError as error:
+        result = {"status": "raised", "message": f"RecursionError: {error}"[:500]}
+    except BaseException as error:
+        result = {"status": "raised", "message": f"{type(error).__name__}: {error}"[:500]}
+        if "allocate memory" in str(error):
+            result = {"status": "memory"}
+    data = json.dumps(result).encode()
+    while data:
+        data = data[os.write(kept, data) :]
+    os._exit(0)
+
+
+def fork_apart(task: Task, answer: int, number: int) -> None:
+    """Fork once more, into a process space of its own, where the learner's code is process 1 and sees no other."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = NEW_PID | NEW_IPC | NEW_MOUNTS | (0 if os.geteuid() == 0 else NEW_USER)
+    # nothing that one learner leaves may reach the next
+    if libc.unshare(flags) or libc.mount(None, b"/scratch", None, READ_ONLY, None):
+        os._exit(REFUSED)
+    inner = os.fork()
+    if inner == 0:
+        os.setsid()  # out of the jail's process group, to which it could send signals
+        os.close(number)
+        learner(task, answer)
+    os.write(number, struct.pack("i", inner))
+    os.close(number)
+    os.close(answer)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(inner, 0)[1]) & 127)
+
+
+def answered(task: Task) -> Reply:
+    """Run one task in processes of its own; when this returns they are all gone."""
+    limits = task["limits"]
+    answer, answer_end = os.pipe()
+    number, number_end = os.pipe()
+    outer = os.fork()
+    if outer == 0:
+        for end in (answer, number):
+            os.close(end)
+        fork_apart(task, answer_end, number_end)
+    os.close(answer_end)
+    os.close(number_end)
+    packed = os.read(number, 4)
+    os.close(number)
+    data, ended = b"", time.monotonic() + limits["wall"]
+    while len(data) <= limits["answer_bytes"] and (left := ended - time.monotonic()) > 0:
+        if not select.select([answer], [], [], left)[0]:
+            break
+        part = os.read(answer, 2**16)
+        if not part:
+            break
+        data += part
+    late = time.monotonic() >= ended
+    os.close(answer)
+    if packed:  # the end of process 1 is the end of all that it started
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(struct.unpack("i", packed)[0], signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(outer, 0)[1])
+    if code == REFUSED and not packed:
+        return {"status": "refused"}
+    return said(data, limits) or {"status": "time" if late or code in TOO_LONG else "died"}
+
+
+def said(data: bytes, limits: dict[str, int]) -> Reply | None:
+    """The reply that a learner's process wrote, or None if it is none: the learner's code may have written it."""
+    if len(data) > limits["answer_bytes"] or data.count(b",") > limits["entries"]:
+        return {"status": "large"}
+    try:
+        reply = json.loads(data)
+        status = reply["status"]
+        key, kind = ("answers" if status == "answers" else "message"), SAYS[status]
+        value = reply.get(key, "")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return None
+    if not isinstance(value, kind):
+        return None
+    # half a surrogate pair can be neither stored nor shown
+    return {"status": status, key: value[:500].encode(errors="replace").decode() if kind is str else value}
+
+
+def warm_up() -> None:
+    """Import what learners import, so that no fork has to."""
+    import torch
+
+    from gradclinic import course
+
+    for module in pkgutil.walk_packages(course.__path__, f"{course.__name__}."):  # there are no exercises among them
+        importlib.import_module(module.name)
+    for name in ("diagnosis", "plots", "tensorboard"):  # of the tool: the rest of it stands below these
+        importlib.import_module(f"gradclinic.{name}")
+    from gradclinic.course.data import digits
+    from gradclinic.course.models import MLP
+    from gradclinic.course.training import fit
+    from gradclinic.recorder import Recorder
+
+    torch.set_num_threads(1)
+    model = MLP(1, 2)  # one short training: PyTorch imports more of itself when an optimiser is first used
+    fit(
+        model,
+        digits(),
+        torch.optim.SGD(model.parameters(), 0.1),
+        1,
+        clip_norm=1.0,
+        recorder=Recorder(model),
+        progress=False,
+    )
+
+
+def serve() -> None:
+    """Answer the tasks that come in, one after the other, until there are no more."""
+    replies = os.dup(1)
+    os.dup2(2, 1)
+    warm_up()
+    while True:
+        try:
+            task = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        data = json.dumps(answered(task)).encode()
+        os.write(replies, struct.pack("I", len(data)))
+        while data:
+            data = data[os.write(replies, data) :]
+
+
+if __name__ == "__main__":
+    serve()

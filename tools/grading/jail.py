@@ -1,0 +1,250 @@
+"""The jail, from outside: a sandbox in which learners' functions answer, and nothing of value can be reached.
+
+What runs in there is ``inside.py``. This process sends it tasks and reads back JSON; it never runs, imports or
+unpickles what a learner wrote.
+"""
+
+import dataclasses
+import functools
+import io
+import json
+import os
+import pickle
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import cloudpickle
+import torch
+
+from gradclinic.course import exercises
+from gradclinic.course.exercises import Exercise
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCES = Path(*exercises.__name__.split("."))  # where the right answers lie, below any copy of the package
+PYTHON = tuple(sorted({Path(sys.base_prefix), Path(sys.prefix)}))  # what a Python in the jail needs to start
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
+# PyTorch asks here what the processor can do; left in the dark it computes with other instructions, and rounds other
+# than outside
+PROCESSOR = ("/sys/devices/system/cpu", "/proc/cpuinfo")
+SETTINGS = {
+    "PATH": "/usr/bin:/bin",
+    "HOME": "/nowhere",
+    "PYTHONPATH": "/jail",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "MPLCONFIGDIR": "/scratch",
+    "TMPDIR": "/scratch",
+}
+# Seconds until a jail that says nothing is given up: at its start, when it imports PyTorch, and beyond a task's own.
+START, GRACE = 600, 60
+
+Task = dict[str, Any]
+Reply = dict[str, Any]
+
+
+class NoJail(RuntimeError):
+    """Nothing here can keep a learner's code apart, so nothing is marked."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one exercise of one learner may take.
+
+    Attributes:
+        seconds: of processor time, for each process.
+        wall: seconds until the answer has to be there.
+        memory: bytes of address space, for each process.
+        processes: how many there may be.
+        answer_bytes: of what is sent back.
+        entries: numbers and lists in it.
+    """
+
+    seconds: int = 5
+    wall: int = 12
+    memory: int = 4 * 2**30
+    processes: int = 64
+    answer_bytes: int = 2**23
+    entries: int = 2**18
+
+
+LIMITS = Limits()
+
+
+# --- the sandbox -----------------------------------------------------------------------------------------------------
+
+
+def sandbox() -> list[str]:
+    """The command that starts ``inside.py`` where neither solutions, gradebook, other learners nor a network exist.
+
+    Raises:
+        NoJail: where bubblewrap is not installed.
+    """
+    program = shutil.which("bwrap")
+    if program is None:
+        raise NoJail("bubblewrap (the program bwrap) is not installed; without a jail nothing is marked")
+    command = [program, *_apart(), "--die-with-parent", "--new-session", "--clearenv", *_files()]
+    for name, value in SETTINGS.items():
+        command += ["--setenv", name, value]
+    return [*command, "--", sys.executable, "/jail/inside.py"]
+
+
+def _apart() -> list[str]:
+    """What is not shared with the world outside."""
+    if os.geteuid() != 0:
+        return ["--unshare-all"]
+    # as root there is no need for a user namespace, and each learner becomes nobody
+    apart = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    apart += ["--cap-drop", "ALL"]
+    for kept in ("CAP_SYS_ADMIN", "CAP_SETUID", "CAP_SETGID", "CAP_KILL"):
+        apart += ["--cap-add", kept]
+    return apart
+
+
+def _files() -> list[str]:
+    """The files that exist in there: a Python with its libraries, and the package without its references."""
+    files = []
+    for place in (*SYSTEM, *PROCESSOR):
+        files += ["--ro-bind-try", place, place]
+    folders = sorted({*PYTHON, *(folder.resolve() for folder in PYTHON)})  # a link leads to its real place
+    for folder in folders:
+        for parent in reversed(folder.parents[:-1]):
+            files += ["--perms", "0755", "--dir", str(parent)]
+        files += ["--ro-bind", str(folder), str(folder)]
+    files += ["--perms", "0755", "--dir", "/jail"]
+    files += ["--ro-bind", str(ROOT / "gradclinic"), "/jail/gradclinic"]
+    for references in (Path("/jail") / REFERENCES, *_copies((*folders, Path("/usr"), Path("/usr/local")))):
+        files += ["--perms", "0755", "--tmpfs", str(references), "--remount-ro", str(references)]
+    files += ["--perms", "0700", "--size", str(2**20), "--tmpfs", "/scratch"]  # matplotlib wants one, once
+    files += ["--ro-bind", str(Path(__file__).with_name("inside.py")), "/jail/inside.py"]
+    files += ["--dev", "/dev", "--remount-ro", "/dev"]
+    files += ["--perms", "0755", "--dir", "/nowhere", "--remount-ro", "/", "--chdir", "/nowhere"]
+    return files
+
+
+def _copies(pythons: Sequence[Path]) -> list[Path]:
+    """Where else the references lie: `pip install .` copies them to where a Python keeps its packages."""
+    return sorted({place for python in pythons for place in python.glob(f"lib*/python*/*-packages/{REFERENCES}")})
+
+
+# --- its process -----------------------------------------------------------------------------------------------------
+
+
+class Jail:
+    """A running jail. One that was broken by a learner's code is thrown away, and the next answer gets a new one."""
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, name: str, cells: Sequence[str], cases: bytes) -> Reply:
+        """Have one function run; returns its answers or what became of it.
+
+        Args:
+            name: of the function.
+            cells: the code cells of the notebook that it stands in.
+            cases: what it is called with, as ``packed`` gives them.
+
+        Raises:
+            NoJail: if no sandbox can be started here.
+        """
+        if self._process is None:
+            self._process = self._started()
+        reply = exchange(self._process, self._task(name, cells, cases), self.limits.wall + GRACE)
+        if reply is None:
+            self.close()
+            return {"status": "died"}
+        if reply.get("status") == "refused":
+            raise NoJail("the system allows no process spaces inside the sandbox (unshare was refused)")
+        return reply
+
+    def _task(self, name: str, cells: Sequence[str], cases: bytes) -> Task:
+        return {"name": name, "cells": list(cells), "cases": cases, "limits": dataclasses.asdict(self.limits)}
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        # where memory runs out all the same, the system is to end the jail and nothing else
+        first = ["sh", "-c", 'echo 1000 > /proc/self/oom_score_adj; exec "$@"', "sh"]
+        process = subprocess.Popen(
+            [*first, *sandbox()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        # learner's code never runs before the first task, so an end before that is the sandbox's
+        probe = exchange(process, self._task("probe", ["def probe(): return 1"], cloudpickle.dumps([()])), START)
+        if probe != {"status": "answers", "answers": [1]}:
+            process.kill()
+            said = process.communicate()[1].decode(errors="replace").strip()[-500:]
+            raise NoJail(f"no sandbox can be started here: {said or probe}")
+        return process
+
+    def close(self) -> None:
+        """End it, and with it all that runs inside."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def exchange(process: subprocess.Popen[bytes], task: Task, seconds: float) -> Reply | None:
+    """Send a task and read the reply; None if the process ends, or says nothing within ``seconds``."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    last = threading.Timer(seconds, process.kill)  # whatever a learner may do to the jail itself
+    last.start()
+    try:
+        pickle.dump(task, process.stdin)
+        process.stdin.flush()
+        return received(process.stdout)
+    except (OSError, struct.error, ValueError, RecursionError):
+        return None
+    finally:
+        last.cancel()
+
+
+def received(stream: IO[bytes]) -> Reply:
+    """All that is ever read from a jail: a length in four bytes, and so many bytes of JSON."""
+    (length,) = struct.unpack("I", stream.read(4))
+    reply: Reply = json.loads(stream.read(length))
+    return reply
+
+
+# --- what is sent in -------------------------------------------------------------------------------------------------
+
+
+def with_gradient(tensor: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    """The tensor, with its gradient; called where a case is unpacked."""
+    tensor.grad = gradient
+    return tensor
+
+
+CACHED = type(functools.cache(len))  # what functools.cache makes of a function
+
+
+class CasePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Packs what a case is made of, with what an ordinary pickle leaves behind."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, torch.Tensor) and obj.is_leaf and obj.grad is not None:
+            bare = obj.detach().requires_grad_(obj.requires_grad)
+            if isinstance(obj, torch.nn.Parameter):
+                bare = torch.nn.Parameter(bare, obj.requires_grad)
+            return with_gradient, (bare, obj.grad)
+        if isinstance(obj, CACHED):  # goes by its name otherwise, which the jail cannot find
+            return functools.cache, (obj.__wrapped__,)
+        return super().reducer_override(obj)
+
+
+@functools.cache
+def packed(exercise: Exercise, seed: int) -> bytes:
+    """The cases of one exercise, as they are sent into the jail: by value, for there are no exercises and no grader."""
+    for module in (exercises, sys.modules[__name__]):
+        cloudpickle.register_pickle_by_value(module)
+    packed = io.BytesIO()
+    CasePickler(packed).dump(exercise.cases(seed))
+    return packed.getvalue()
