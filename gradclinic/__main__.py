@@ -10,7 +10,7 @@ import torch
 from gradclinic import Record, __version__, diagnose
 
 # What the demonstration needs beside torch and numpy: by the name that is imported, the one that is installed.
-LIBRARIES = {"scipy": "scipy", "sklearn": "scikit-learn", "joblib": "joblib", "tqdm": "tqdm"}
+LIBRARIES = {"scipy": "scipy", "sklearn": "scikit-learn", "tqdm": "tqdm"}
 
 
 def judge(options: argparse.Namespace) -> int:

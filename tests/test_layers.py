@@ -1,7 +1,10 @@
 """Who stands on whom: in each wing a module imports from rows below its own, and the tool knows no course."""
 
+import ast
+
 import pytest
 
+from tests.helpers import ROOT
 from tests.helpers.imports import COURSE, PACKAGE, imported, modules
 
 # From the bottom up. A folder counts as one module.
@@ -87,3 +90,11 @@ def test_theory_knows_nothing_of_what_is_measured(path):
 def test_there_is_no_drawer_for_odds_and_ends():
     drawers = {"utils", "util", "common", "misc", "helpers"}
     assert not drawers & {path.stem for path in PACKAGE.rglob("*")}, "give the code a name for what it does"
+
+
+def test_a_test_file_imports_no_other_test_file():
+    for path in (ROOT / "tests").rglob("*.py"):
+        imports = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, (ast.Import, ast.ImportFrom))]
+        names = {f"{getattr(node, 'module', None) or ''}.{alias.name}" for node in imports for alias in node.names}
+        borrowed = {name for name in names if any(part.startswith("test_") for part in name.split("."))}
+        assert not borrowed, f"{path.name} imports {borrowed}; what tests share stands in tests/helpers"

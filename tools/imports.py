@@ -197,11 +197,12 @@ class Sources:
                 for package in [module.package] if dotted else self.packages:
                     found |= self._everything(package)
             found |= self._meant(module, chain, dotted) or set()
-        found_texts = _texts(statements)
+        said = _texts(statements)
         for package in self.packages:  # code in a text, or a command
-            named = re.compile(rf"(?:import|from|-m)\s+{package}\b")
-            if any(map(named.search, found_texts)) or {"-m", package} <= found_texts:
+            if any(re.search(rf"(?:import|from)\s+{package}\b|-m\s+{package}\.", text) for text in said):
                 found |= self._everything(package)
+            if {"-m", package} <= said or any(re.search(rf"-m\s+{package}\b", text) for text in said):
+                found |= self._everything(f"{package}.__main__")
         return found
 
     def _meant(self, module: Module, chain: list[str], dotted: str, seen: frozenset = frozenset()) -> set[Place] | None:

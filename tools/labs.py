@@ -4,6 +4,7 @@ python -m tools.labs [LAB ...] [--into FOLDER]
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -24,10 +25,15 @@ def names(root: Path = ROOT) -> list[str]:
 
 
 def generate(lab: str, into: Path, root: Path = ROOT) -> Path:
-    """Let nbgrader make the learner's notebook of ``lab`` from its solution; returns its path, below ``into``."""
+    """Let nbgrader make the learner's notebook of ``lab`` from its solution; of all of them for "*".
+
+    Returns the path of the notebook, below ``into``.
+    """
     command = [sys.executable, "-m", "nbgrader", "generate_assignment", lab, "--force", "--no-db"]
     command += [f"--CourseDirectory.release_directory={into}", "--log-level=ERROR"]
-    subprocess.run(command, cwd=root, check=True)
+    helpers = str(Path(sys.executable).parent)  # nbgrader looks for them on the path
+    path = os.pathsep.join([helpers, os.environ["PATH"]])
+    subprocess.run(command, cwd=root, env=os.environ | {"PATH": path}, check=True)
     return into / lab / f"{lab}.ipynb"
 
 

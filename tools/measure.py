@@ -21,7 +21,7 @@ from typing import Any, get_type_hints
 import numpy as np
 import torch
 
-from gradclinic.course.audit import claims
+from gradclinic.course.audit.claims import memory
 from gradclinic.course.audit.kept import restored
 from gradclinic.record import Record
 from tools import book, measurements
@@ -40,11 +40,11 @@ def function(name: str) -> Any:
 
 def again(name: str, given: dict[str, Any]) -> Any:
     """What a measurement gives when it is computed here and now, with all that it rests on."""
-    folder, claims.memory.folder = claims.memory.folder, None
+    folder, memory.folder = memory.folder, None
     try:
         return function(name)(**given)
     finally:
-        claims.memory.folder = folder
+        memory.folder = folder
 
 
 def read(name: str, result: Any) -> Any:
@@ -87,21 +87,23 @@ def long_ones(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def merged(new: dict[str, Any], old: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """New content of a file, with old results where they agree; and a sentence for each that does not."""
-    if old["key"] != new["key"]:
-        return new, []
+    """New content of a file, with old results where they agree; a sentence for each that the same code did not give."""
     entries, said = {}, []
     for call, entry in new["entries"].items():
         entries[call] = before = old["entries"].get(call, entry)
         distance = apart(read(new["function"], before["result"]), read(new["function"], entry["result"]))
         if distance > TOLERANCE:
             entries[call] = entry
-            said.append(f"{new['function']} of {entry['given']} was kept with other numbers, {distance:.1g} apart")
+            if old["key"] == new["key"]:
+                said.append(f"{new['function']} of {entry['given']} was kept with other numbers, {distance:.1g} apart")
     return {**new, "entries": entries}, said
 
 
 def measure(root: Path) -> bool:
-    """Execute everything from scratch, and write what the repository should keep. Returns whether all went well."""
+    """Execute everything from scratch, and write what the repository should keep.
+
+    Returns whether all went well, and whatever the same code had given before came out again.
+    """
     for made in (".jupyter_cache", "runs", "measurements"):
         shutil.rmtree(root / "_build" / made, ignore_errors=True)
     measurements.prepare(root, with_kept=False)
@@ -119,7 +121,7 @@ def measure(root: Path) -> bool:
         said, calls, size = said + different, calls + len(lines), size + file.stat().st_size
     print(*said, sep="\n")
     print(f"{target.relative_to(root)} keeps {calls} results in {size / 1e6:.1f} MB. Commit what `git status` names.")
-    return True
+    return not said
 
 
 def draw(root: Path, by: str) -> bool:

@@ -45,7 +45,7 @@ def folder(root: Path) -> Path:
 
 def kept(root: Path) -> Path:
     """Where the repository keeps measurements: a file for each function."""
-    return root / "book" / "assets" / "measurements"
+    return root / "measurements"
 
 
 def fitting(root: Path) -> list[dict[str, Any]]:

@@ -5,8 +5,6 @@ import pytest
 from tests.helpers import ROOT, absent, page_names
 from tests.helpers.browser import visit
 
-pytestmark = pytest.mark.browser
-
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 
 

@@ -28,6 +28,7 @@ PACKAGE = {
         "from small.claims import claim\n\n\n@claim('S1')\ndef _s1():\n    return 1\n\n\ndef free():\n    return 2\n"
     ),
     "exercises": "import importlib\n\n\ndef labs():\n    return importlib.import_module('small.' + 'lazy')\n",
+    "__main__": "from small import lazy\n\nlazy.steps(3)\n",
     "hooks": "import atexit\n\natexit.register(print, 'over')\n\n\ndef idle(x):\n    return x\n",
     "uses_hooks": "from small import hooks\n\nSIZE = 3\n",
 }

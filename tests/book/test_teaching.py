@@ -153,7 +153,6 @@ def test_a_page_asks_before_it_says_what_to_do_and_answers_with_a_reason(name, s
         assert not question.has_attr("open")
 
 
-@pytest.mark.browser
 def test_a_question_opens_by_keyboard_without_a_kernel(page, address):
     visit(page, f"{address}/book/optimization.html")
     question = page.locator("#check-yourself details").first

@@ -10,4 +10,9 @@ def visit(page, url: str) -> None:
             .every(e => e.parentElement.querySelector('.jupyter-widgets'))
             && [...document.querySelectorAll('.math')].every(e => e.querySelector('mjx-container'))"""
     )
-    page.wait_for_timeout(200)  # two repaints: names of controls are set after they are drawn
+    repainted(page)  # names of controls are set after they are drawn
+
+
+def repainted(page) -> None:
+    """Wait for two repaints, however long they take: what a script plans for the next one has happened then."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -118,7 +118,7 @@ def test_without_its_libraries_the_demonstration_says_in_one_line_what_to_instal
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
     assert f"No module named '{library}" in ended.stderr
-    assert ended.stderr.endswith("pip install scipy scikit-learn joblib tqdm\n")
+    assert ended.stderr.endswith("pip install scipy scikit-learn tqdm\n")
 
 
 def test_the_demonstration_needs_no_library_beside_those_it_names(tmp_path):
