@@ -80,9 +80,9 @@ def readable(path: str, modules: Mapping[str, nn.Module]) -> str:
 
 def kind(module: nn.Module) -> str:
     """The name of its class. ``torch.jit`` and ``fully_shard`` put one of their own before that which someone wrote."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return str(module.original_name)
     found = type(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        return str(getattr(module, "original_name", found.__name__))
     return (found.__bases__[1] if found.__bases__[0].__name__ == "FSDPModule" else found).__name__
 
 
