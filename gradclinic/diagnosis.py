@@ -227,6 +227,9 @@ def _starts_far_off(record: Record) -> _Fault | None:
 
 
 def _stuck_units(record: Record, row: int, when: str) -> _Fault | None:
+    """In a recorded step. From the end those count in which units were looked at: in the last step they may not be."""
+    seen = np.flatnonzero(np.isfinite(np.hstack([record.dead, record.saturation])).any(1))
+    row = int(seen[row]) if row < 0 and len(seen) else row
     for kind, shares, what in (
         ("dying ReLU", record.dead, "units are 0 for every example"),
         ("saturated", record.saturation, "outputs lie where the activation is flat"),

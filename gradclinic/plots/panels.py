@@ -208,7 +208,7 @@ def updates_panel(axes: Axes, record: Record, layers: Sequence[int]) -> str:
     legend(axes, lines)
     words = mark_lost(axes, record, ratios)
     step_axis(axes, record)
-    last = ", ".join(f"{name} {ratio:.1e}" for name, ratio in zip(names, ratios[-1], strict=True))
+    last = ", ".join(f"{name} {last_finite(ratios, n)}" for n, name in enumerate(names))
     return (
         f"Update norm over weight norm for {len(record.step)} recorded steps, logarithmic, with a line at 1e-3. "
         f"At the end: {last}.{words}"

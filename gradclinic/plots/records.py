@@ -244,7 +244,7 @@ def dashboard(record: Record) -> Figure:
     """
     _recorded(record)
     named = [index + 1 for index in first_middle_last(len(record.layers))]
-    finite = np.flatnonzero(~record.nonfinite.any(1))
+    finite = np.flatnonzero(np.isfinite(record.gradient_norm).any(1) & ~record.nonfinite.any(1))
     row = int(finite[-1]) if len(finite) else -1
     panels: dict[str, Callable[[Axes, Record], str]] = {
         "loss": loss_panel,
@@ -265,7 +265,8 @@ def dashboard(record: Record) -> Figure:
     axes = figure.subplot_mosaic(rows)
     words = [panel(axes[name], record) for name, panel in panels.items()]
     where = record.first_nonfinite
-    first = f" Inf or NaN first seen at step {where[0]}, in the {where[2]} of {where[1]}." if where else ""
+    place = "" if where is None else where[1] if where[2] == "loss" else f"the {where[2]} of {where[1]}"
+    first = f" Inf or NaN first seen at step {where[0]}, in {place}." if where else ""
     figure.set_label(
         f"Dashboard of {len(panels)} panels: {len(record.step)} recorded steps, {layer_count(len(record.layers))}."
         f"{first} {' '.join(words)}"
