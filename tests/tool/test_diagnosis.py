@@ -291,6 +291,29 @@ def test_a_run_that_breaks_later_is_blamed_on_its_first_symptom():
     assert any("inf or NaN" in line for line in verdict.evidence)
 
 
+def test_units_that_died_on_the_way_are_found_though_the_last_step_was_not_due():
+    """Its row holds what can be read at the end of the block, and no units."""
+    model = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    with Recorder(model) as recorder:
+        for number in range(60):  # the last due step is 50
+            if number == 20:
+                torch.nn.init.constant_(model[0].bias, -100.0)
+            x, y = torch.randn(32, 4, generator=generator), torch.randint(2, (32,), generator=generator)
+            loss = torch.nn.functional.cross_entropy(model(x), y)
+            recorder.log_loss(loss)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    record = recorder.record
+    assert record.step[-1] == 60
+    assert np.isnan(record.dead[-1]).all()
+    found = diagnose(record)
+    assert found.kind == "dying ReLU", found
+    assert found.evidence[0].startswith("By now 100%")
+
+
 def test_the_note_says_what_where_why_and_what_to_do(vanishing):
     note = str(diagnose(vanishing))
     assert note.splitlines()[0] == f"Diagnosis after {vanishing.step[-1]} steps: vanishing"
