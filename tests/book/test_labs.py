@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,14 @@ def test_labs_are_what_their_sources_generate(name, generated):
         if cell.cell_type == "code":  # nbval compares what they print
             cell.outputs, cell.execution_count = [], None
     assert nbformat.writes(tool.stripped(made)) == nbformat.writes(kept), "run `make labs`"
+
+
+@pytest.mark.parametrize("kind", ["labs", "solutions"])
+@every_lab
+def test_formulas_have_their_backslashes_once(kind, name):
+    text = "".join(cell.source for cell in read(kind, name).cells if cell.cell_type == "markdown")
+    formulas = re.findall(r"\$\$.+?\$\$|\$[^$]+\$", text, re.DOTALL)
+    assert not [formula for formula in formulas if re.search(r"\\\\[a-zA-Z]", formula)]
 
 
 @every_lab

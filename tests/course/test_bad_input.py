@@ -12,7 +12,6 @@ from gradclinic import remedies
 from gradclinic.course import (
     audit,
     data,
-    demo,
     exercises,
     explore,
     figures,
@@ -488,8 +487,6 @@ BAD = [
         ValueError,
         r"256 combinations.*at most 250",
     ),
-    # demo
-    (demo.demo, lambda: demo.demo("0"), TypeError, r"seed.*'0'"),
     # audit
     (audit.finding, lambda: audit.finding("S99"), ValueError, r"'S99'.*S1, S2"),
     # exercises
