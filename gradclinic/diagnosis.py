@@ -1,23 +1,25 @@
 """From a record to a verdict: what is wrong, in which layers, by which numbers, and what to do first.
 
 The rules ask first whether the network learns at all. Dead units, saturation and tiny gradients are common in networks
-that learn well, so alone they are no fault. Where it does not learn, the first recorded step comes next, before any
-update: what is wrong there no learning rate has caused. Only then come the updates, and last what grew up on the way.
-Every threshold is a ratio; where they were set and how they do elsewhere stands in ``benchmarks/diagnosis.py``.
+that learn well, so alone they are no fault. Where it does not learn, what came first in time is the cause: the data and
+the program around the network, then what is wrong before any update, then the updates, and last what grew up later.
+``rules/`` holds the rules, and every threshold, each a ratio; how they do stands in ``benchmarks``.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from html import escape
-from typing import NamedTuple
 
 import numpy as np
 
 from gradclinic.record import Record
-from gradclinic.remedies import SIGMOID_UNITS, THROUGH_TIME, Remedy, advised, learning_rate
+from gradclinic.remedies import GUIDE, SIGMOID_UNITS, THROUGH_TIME, Case, Remedy, advised, learning_rate
+from gradclinic.rules import along, finite, start, wiring
+from gradclinic.rules.evidence import CERTAIN, STRONG, WEAK, Found
+from gradclinic.rules.limits import ENOUGH_STEPS
+from gradclinic.rules.progress import FELL, LEARNS, NOT, SLOWLY, UNKNOWN, WELL, Progress, progress_of
 
-TOO_HIGH, TOO_LOW = "learning rate too high", "learning rate too low"
+TOO_HIGH, TOO_LOW = along.TOO_HIGH, along.TOO_LOW
 KINDS = (
     "healthy",
     "vanishing",
@@ -27,31 +29,37 @@ KINDS = (
     "saturated",
     TOO_HIGH,
     TOO_LOW,
+    "no gradient",
+    "not trained",
+    "gradients not cleared",
+    "not finite",
+    "diverging",
+    "collapsed",
+    "unscaled data",
+    "output layer",
+    "weight decay too strong",
+    "symmetric start",
     "undecided",
 )
 
-# A network has learnt something when its loss is below this share of what the best constant answer gets.
-LEARNS_BELOW = 0.8
-# Without a loss to compare with, it must have fallen to this share of where it began.
-FALLS_BELOW = 0.7
-# So many steps are needed to say that a network does not learn.
-ENOUGH_STEPS = 30
 
-# First hidden layer over last: what AutoTrainer (Zhang et al. 2021, table 1) calls vanishing, and near its 70 for
-# exploding. Batch normalisation without skip connections reaches 32 in health (Yang et al. 2019 say why).
-VANISHES_BELOW = 1e-3
-EXPLODES_ABOVE = 100.0
-# A starting loss so far above that of chance says that the signal itself grows on its way forward. Numbers whose mean
-# is far from 0 start some ten times above in health.
-LOSS_EXPLODES_ABOVE = 100.0
-# Share of a layer's units, or of its outputs.
-MOSTLY = 0.9
-# Update norm over weight norm: 1e-3 is the usual guide. Adam's first steps reach 0.1 in health, where weights are
-# small.
-UPDATE_TOO_LARGE = 0.2
-UPDATE_TOO_SMALL = 1e-4
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
 
-_BEFORE = "Before the first update"
+    Attributes:
+        kind: one of ``KINDS``.
+        layers: names of the layers concerned, from the input; empty where it is the whole network.
+        evidence: what was measured. The sentence has ``numbers``: those it was made from.
+        remedies: what to do about it, the first one first.
+        step: the training step from which on it is there; 0 for what is wrong with the data.
+    """
+
+    kind: str
+    layers: tuple[str, ...]
+    evidence: str
+    remedies: tuple[Remedy, ...]
+    step: int
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +72,7 @@ class Diagnosis:
         evidence: what was measured, a sentence each, the decisive one first.
         remedies: what to do, the first one first.
         steps: number of the last step that was looked at.
+        findings: all that is wrong, the first in time first. The kind, layers and remedies are those of the first.
     """
 
     kind: str
@@ -71,6 +80,7 @@ class Diagnosis:
     evidence: tuple[str, ...]
     remedies: tuple[Remedy, ...]
     steps: int
+    findings: tuple[Finding, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -91,6 +101,16 @@ class Diagnosis:
             "layers": list(self.layers),
             "evidence": list(self.evidence),
             "remedies": [asdict(remedy) for remedy in self.remedies],
+            "findings": [
+                {
+                    "kind": finding.kind,
+                    "step": finding.step,
+                    "layers": list(finding.layers),
+                    "evidence": str(finding.evidence),
+                    "remedies": [asdict(remedy) for remedy in finding.remedies],
+                }
+                for finding in self.findings
+            ],
         }
 
     def __repr__(self) -> str:
@@ -105,7 +125,9 @@ class Diagnosis:
         evidence = "".join(f"<li>{escape(line)}</li>" for line in self.evidence)
         remedies = "".join(f'<li><a href="{escape(r.address)}">{escape(r.advice)}</a></li>' for r in self.remedies)
         todo = f"<p>What to do, in this order:</p><ol>{remedies}</ol>" if remedies else ""
-        return f"<div><p>{head}</p><p>Evidence:</p><ul>{evidence}</ul>{todo}</div>"
+        others = "".join(f"<li>{escape(f.kind)}: {escape(f.evidence)}</li>" for f in self.findings[1:])
+        also = f"<p>Also found, later or less certain:</p><ul>{others}</ul>" if others else ""
+        return f"<div><p>{head}</p><p>Evidence:</p><ul>{evidence}</ul>{todo}{also}</div>"
 
     def __str__(self) -> str:
         lines = [f"Diagnosis after {_counted(self.steps, 'step')}: {self.kind}"]
@@ -114,7 +136,10 @@ class Diagnosis:
         lines += ["Evidence:", *(f"  - {line}" for line in self.evidence)]
         if self.remedies:
             lines.append("What to do, in this order:")
-            lines += [f"  {n}. {r.advice} (book: {r.page})" for n, r in enumerate(self.remedies, 1)]
+            lines += [f"  {n}. {r.advice} ({r.address})" for n, r in enumerate(self.remedies, 1)]
+        if len(self.findings) > 1:
+            lines.append("Also found, later or less certain:")
+            lines += [f"  - {finding.kind}: {finding.evidence}" for finding in self.findings[1:]]
         return "\n".join(lines)
 
 
@@ -122,216 +147,128 @@ def diagnose(record: Record) -> Diagnosis:
     """Judge a run from its record.
 
     Args:
-        record: of a ``Recorder`` that watched from the first step on, with activations. Tell it the loss
-            (``log_loss``) and, if known, ``chance_loss``: whether a network learns cannot be seen from norms.
+        record: of a ``Recorder`` that watched from the first step on, with activations. Tell it the loss of every step
+            (``log_loss``): whether a network learns cannot be seen from norms. If the loss is a cross-entropy or a
+            squared error of what the model puts out, the best constant answer's is computed from the gradient there;
+            else tell it, too (``chance_loss``).
     Returns:
-        A ``Diagnosis``. Its kind is "undecided" where the record is too short to tell or holds no loss, and where
-        the network does not learn for a reason that norms do not show.
+        A ``Diagnosis``. Its kind is "undecided" where the record is too short to tell or holds no loss, where it cannot
+        be known whether more than a constant was learnt, and where the network does not learn for a reason that a
+        record does not show.
     Raises:
         TypeError: if ``record`` is no ``Record``.
-    Source: benchmarks/diagnosis.py measures how often it is right; the thresholds name theirs in this module.
+    Source: benchmarks/ measures how often it is right; the thresholds name theirs in ``rules/limits.py``.
     """
     if not isinstance(record, Record):
         raise TypeError(f"diagnose needs a Record (recorder.record), got {type(record).__name__}")
-    if len(record.step) == 0:
-        return _undecided(record, "Nothing was recorded: no optimiser step happened while the recorder watched.")
-    broken = record.first_nonfinite
-    if broken is not None:
-        return _verdict(record, _not_finite(record, *broken))
-    learns, progress = _learns(record)
-    if learns:
-        return Diagnosis("healthy", (), (progress, *_harmless(record)), (), _steps(record))
-    if learns is None:
-        return _undecided(record, progress)
-    if len(record.step) < ENOUGH_STEPS:
-        missing = _counted(ENOUGH_STEPS - len(record.step), "more recorded step")
-        return _undecided(record, f"The record is too short to tell: {missing} needed. {progress}")
-    fault = _not_learning(record)
-    if fault is None:
+    progress = progress_of(record)
+    broken = finite.not_finite(record)
+    if len(record.step) == 0 and broken is None:
+        idle = wiring.idle(record)
+        if idle is not None:
+            return _verdict(record, [idle])
         return _undecided(
-            record,
-            f"{progress} Gradients, updates and activations look ordinary, so look elsewhere: are labels and inputs "
-            "paired, is the loss the right one, are there enough units?",
+            record, "Nothing was recorded: no optimiser step happened while the recorder watched.", *_told(progress)
         )
-    return _verdict(record, fault, progress)
+    found = [*wiring.faults(record), *start.at_the_start(record), *along.along_the_way(record, progress)]
+    # what comes first in time; of what is there from the start, what is surest; and it keeps the order of the rest
+    found.sort(key=lambda one: (one.step, 0) if one.step > 2 else (1, -one.weight))
+    if broken is not None and broken.weight == CERTAIN:
+        return _verdict(record, _broken(broken, found))
+    alarming = [one for one in found if one.weight >= _needed(progress)]
+    if alarming:
+        return _verdict(record, alarming, progress.evidence)
+    return _calm(record, progress, found, broken)
 
 
-# --- does it learn? --------------------------------------------------------------------------------------------------
+# What a finding must weigh to be an alarm, by how far the run has come.
+_NEEDED = {WELL: CERTAIN, LEARNS: STRONG, SLOWLY: STRONG, FELL: STRONG, UNKNOWN: STRONG, NOT: WEAK}
 
 
-def _learns(record: Record) -> tuple[bool | None, str]:
-    told = record.loss[np.isfinite(record.loss)]
-    if len(told) == 0:
-        return None, "No loss was told to the recorder (log_loss), so whether the network learns is unknown."
-    recent = float(np.median(told[-max(5, len(told) // 10) :]))
-    if math.isfinite(record.chance_loss):
-        known, bound, what = record.chance_loss, LEARNS_BELOW, "of the best answer that ignores the input"
-    else:
-        known, bound, what = float(np.median(told[:3])), FALLS_BELOW, "of the first steps"
-    share = recent / known if known > 0 else math.inf
-    verb = "learns" if share < bound else "does not learn"
-    return share < bound, f"It {verb}: the recent loss is {recent:.3g}, {share:.2g} times that {what} ({known:.3g})."
+def _needed(progress: Progress) -> int:
+    return _NEEDED[progress.verdict] if progress.enough else CERTAIN
 
 
-# --- faults, in the order in which they are looked for ----------------------------------------------------------------
+def _broken(broken: Found, found: list[Found]) -> list[Found]:
+    """What made numbers grow comes before an overflow; what is not finite for another reason comes first itself."""
+    before = [one for one in found if one.step <= broken.step]
+    if broken.kind == finite.OVERFLOW:
+        large = ("exploding", TOO_HIGH, "diverging", "unscaled data", "gradients not cleared")
+        causes = [one for one in before if one.kind in large]
+        return [*causes, broken]
+    return [broken, *(one for one in before if one.weight >= STRONG)]
 
 
-class _Fault(NamedTuple):
-    kind: str
-    layers: tuple[str, ...]
-    evidence: str
-
-
-def _gradient_by_depth(record: Record, row: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the hidden layers that have a gradient, and its norm at their outputs, in one recorded step.
-
-    At the outputs, because in a gradient of weights a fading signal and a growing gradient cancel.
-    """
-    norms = record.output_gradient_norm[row]
-    if not np.isfinite(norms).any():
-        norms = record.gradient_norm[row]
-    hidden = np.flatnonzero(np.isfinite(norms))[:-1]  # without the read-out
-    return hidden, norms[hidden]
-
-
-def _first_over_last(norms: np.ndarray) -> float:
-    return float(norms[0] / norms[-1]) if len(norms) > 1 and norms[-1] > 0 else math.nan
-
-
-def _through_depth(record: Record) -> _Fault | None:
-    hidden, norms = _gradient_by_depth(record)
-    ratio = _first_over_last(norms)
-    if not (ratio > EXPLODES_ABOVE or ratio < VANISHES_BELOW):
-        return None
-    kind = "exploding" if ratio > EXPLODES_ABOVE else "vanishing"
-    concerned = norms > 10 * norms[-1] if kind == "exploding" else norms < VANISHES_BELOW * norms[-1]
-    layers = tuple(record.layers[i] for i in hidden[concerned])
-    return _Fault(kind, layers, f"{_BEFORE} the first hidden layer has {ratio:.2g} times the gradient of the last.")
-
-
-def _through_time(record: Record, kind: str) -> _Fault | None:
-    ratios = record.time_ratio[0]
-    concerned = np.flatnonzero(ratios > EXPLODES_ABOVE if kind == "exploding" else ratios < VANISHES_BELOW)
-    if not len(concerned):
-        return None
-    evidence = f"{_BEFORE} the gradient at the first time step is {ratios[concerned[0]]:.2g} times that at the last."
-    return _Fault(kind, tuple(record.layers[i] for i in concerned), evidence)
-
-
-def _starts_far_off(record: Record) -> _Fault | None:
-    ratio = record.loss[0] / record.chance_loss if record.chance_loss > 0 else math.nan
-    if not ratio > LOSS_EXPLODES_ABOVE:
-        return None
-    evidence = f"{_BEFORE} the loss is {ratio:.2g} times that of knowing nothing: the signal grows on its way forward."
-    return _Fault("exploding", (), evidence)
-
-
-def _stuck_units(record: Record, row: int, when: str) -> _Fault | None:
-    """In a recorded step. From the end those count in which units were looked at: in the last step they may not be."""
-    seen = np.flatnonzero(np.isfinite(np.hstack([record.dead, record.saturation])).any(1))
-    row = int(seen[row]) if row < 0 and len(seen) else row
-    for kind, shares, what in (
-        ("dying ReLU", record.dead, "units are 0 for every example"),
-        ("saturated", record.saturation, "outputs lie where the activation is flat"),
-    ):
-        stuck = np.flatnonzero(shares[row] >= MOSTLY)
-        if len(stuck):
-            names = tuple(record.activations[i] for i in stuck)
-            return _Fault(kind, names, f"{when} {shares[row, stuck[0]]:.0%} of the {what} in {names[0]}.")
-    return None
-
-
-def _at_the_start(record: Record) -> _Fault | None:
-    """What is wrong before the first update: no learning rate has caused it."""
-    depth = _through_depth(record)
-    if depth is not None and depth.kind == "exploding":
-        return depth
-    # units that are all stuck in one layer stop the gradient there: they come before what they cause
-    return _through_time(record, "exploding") or _stuck_units(record, 0, _BEFORE) or _starts_far_off(record) or depth
-
-
-def _typical_update(record: Record) -> np.ndarray:
-    """Per step, the median of the update ratios of the layers that move at all; NaN where none does."""
-    ratios = np.where(np.isfinite(record.update_ratio) & (record.update_ratio > 0), record.update_ratio, np.nan)
-    return np.array([np.nan if np.isnan(row).all() else np.nanmedian(row) for row in ratios])
-
-
-def _by_the_updates(record: Record) -> _Fault | None:
-    ratios = _typical_update(record)
-    early = ratios[:10][np.isfinite(ratios[:10])]
-    usual = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else math.nan
-    words = "of the norm of the weights; about 1e-3 is usual."
-    if len(early) and early.max() > UPDATE_TOO_LARGE:
-        evidence = f"Among the first ten updates the largest is {early.max():.2g} {words}"
-        return _Fault(TOO_HIGH, (), evidence)
-    if usual < UPDATE_TOO_SMALL:
-        return _Fault(TOO_LOW, (), f"A typical update is {usual:.2g} {words}")
-    return None
-
-
-def _not_learning(record: Record) -> _Fault | None:
-    return (
-        _at_the_start(record)
-        or _by_the_updates(record)
-        # after the updates, because gated cells, too, start with a gradient that fades, and learn to keep it
-        or _through_time(record, "vanishing")
-        or _stuck_units(record, -1, "By now")
-    )
-
-
-def _not_finite(record: Record, step: int, layer: str, what: str) -> _Fault:
-    layers = () if what == "loss" else (layer,)  # a loss is of no layer, and may be told in a step that is not recorded
-    subject = layer if what == "loss" else f"the {what} of {layer}"
-    seen = f"Step {step}: {subject} is inf or NaN, the first that was seen."
-    if step <= record.step[0]:
-        return _Fault("overflow", layers, seen)
-    cause = _at_the_start(record) or _by_the_updates(record)
-    if cause is None or cause.kind in ("vanishing", TOO_LOW):  # neither makes anything large
-        return _Fault("overflow", layers, seen)
-    return cause._replace(evidence=f"{cause.evidence} {seen}")
-
-
-def _harmless(record: Record) -> Iterator[str]:
-    """What would be alarming in a network that does not learn."""
-    for fault in (_through_depth(record), _stuck_units(record, -1, "By now")):
-        if fault is not None:
-            yield f"{fault.evidence} It learns all the same."
+def _calm(record: Record, progress: Progress, found: list[Found], broken: Found | None) -> Diagnosis:
+    """No alarm: healthy, if that is known, and else what is missing to know."""
+    strong = [one for one in found if one.weight >= STRONG]
+    if progress.verdict in (WELL, LEARNS) and not strong:
+        passing = found if broken is None else [broken, *found]
+        weak = [one.evidence + " It learns all the same." for one in passing]
+        return Diagnosis("healthy", (), (progress.evidence, *weak), (), _steps(record))
+    if strong:
+        return _undecided(record, progress.evidence, *(one.evidence for one in strong))
+    if not progress.enough and progress.verdict in (NOT, SLOWLY, FELL):
+        there = max(len(record.step), len(progress.losses))
+        missing = _counted(ENOUGH_STEPS - there, "more step")
+        return _undecided(record, f"The run is too short to tell: {missing} needed.", progress.evidence)
+    if progress.verdict == NOT:
+        elsewhere = (
+            "No fault that a record shows was found, so look elsewhere: are labels and inputs paired, is the loss the "
+            "right one, are there enough units?"
+        )
+        return _undecided(record, progress.evidence, elsewhere)
+    return _undecided(record, progress.evidence)
 
 
 # --- what to do ------------------------------------------------------------------------------------------------------
 
 
-def _undecided(record: Record, why: str) -> Diagnosis:
-    return Diagnosis("undecided", (), (why,), (), _steps(record))
+def _told(progress: Progress) -> tuple[str, ...]:
+    return (progress.evidence,) if len(progress.losses) else ()
 
 
-def _verdict(record: Record, fault: _Fault, *more: str) -> Diagnosis:
-    remedies = _remedies(record, fault.kind)
-    return Diagnosis(fault.kind, fault.layers, (fault.evidence, *more), remedies, _steps(record))
+def _undecided(record: Record, *why: str) -> Diagnosis:
+    return Diagnosis("undecided", (), why, (), _steps(record))
+
+
+def _verdict(record: Record, found: Iterable[Found], *more: str) -> Diagnosis:
+    findings, kinds = [], set()
+    for one in found:
+        if one.kind not in kinds:  # the first of its kind says it
+            kinds.add(one.kind)
+            findings.append(Finding(one.kind, one.layers, one.evidence, _remedies(record, one), one.step))
+    first = findings[0]
+    evidence = (first.evidence, *more)
+    return Diagnosis(first.kind, first.layers, evidence, first.remedies, _steps(record), tuple(findings))
 
 
 def _steps(record: Record) -> int:
     """The last step that anything is known of: a loss that is not finite may come after the last recorded one."""
-    broken = record.first_nonfinite
+    told = int(record.told_step[-1]) if len(record.told_step) else 0
     last = int(record.step[-1]) if len(record.step) else 0
-    return last if broken is None else max(last, broken[0])
+    return max(last, told, record.last_step or 0)
 
 
-def _remedies(record: Record, kind: str) -> tuple[Remedy, ...]:
-    if kind in (TOO_HIGH, TOO_LOW):
-        return (_another_rate(record, slower=kind == TOO_HIGH),)
-    recurrent = bool(np.isfinite(record.time_ratio[0]).any())
-    circumstances = {THROUGH_TIME: recurrent, SIGMOID_UNITS: "Sigmoid" in record.activation_kinds}
-    return advised(kind, [circumstance for circumstance, holds in circumstances.items() if holds])
+def _remedies(record: Record, found: Found) -> tuple[Remedy, ...]:
+    rate = () if found.factor is None else (learning_rate(found.factor),)
+    circumstances = list(found.circumstances)
+    if len(record.step) and np.isfinite(record.time_ratio[0]).any():
+        circumstances.append(THROUGH_TIME)
+    if "Sigmoid" in record.activation_kinds[: max(1, len(record.activation_kinds) - _ends_in_sigmoid(record))]:
+        circumstances.append(SIGMOID_UNITS)
+    if not any(case.kind == found.kind for case in GUIDE):
+        return rate
+    if Case(found.kind) not in GUIDE and not any(Case(found.kind, c) in GUIDE for c in circumstances):
+        return rate
+    return rate + advised(found.kind, circumstances)
 
 
-def _another_rate(record: Record, slower: bool) -> Remedy:
-    """So much slower or faster that the first update is about 3e-3 of the weights, in powers of ten."""
-    ratios = _typical_update(record)
-    ratios = ratios[np.isfinite(ratios)]
-    here = float(ratios[0] if slower else np.median(ratios)) if len(ratios) else math.nan
-    power = round(math.log10(3e-3 / here)) if here > 0 else 0
-    return learning_rate(10.0 ** (min(power, -1) if slower else max(power, 1)))
+def _ends_in_sigmoid(record: Record) -> bool:
+    """Whether the last activation is a sigmoid of the model's own answers: replacing that one mends nothing."""
+    kinds = record.activation_kinds
+    inside = np.nanmin(record.answer_low, initial=np.inf) >= 0 and np.nanmax(record.answer_high, initial=-np.inf) <= 1
+    return bool(kinds) and kinds[-1] == "Sigmoid" and bool(inside) and bool(np.isfinite(record.answer_low).any())
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

@@ -1,20 +1,17 @@
 """What a recorder saw: one value per layer and step, as arrays that can be kept in a file and continued."""
 
-import json
 import math
-import os
-import uuid
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from gradclinic import recordfile
 from gradclinic.arguments import whole
+from gradclinic.recordfile import COUNTS, NAMES, SHAPES
 
 # Gradient histograms share these edges, in every layer and run: half decades from 1e-40 to 1e10, negative and positive.
 # The middle bin holds what is zero or smaller.
@@ -61,6 +58,13 @@ class Summary:
         return f"<table><caption>{escape(self.title)}</caption>{''.join(rows)}</table>"
 
 
+UNKNOWN = np.empty(0)  # stands for an array that the maker of a record does not give
+
+
+def _unknown() -> np.ndarray:
+    return UNKNOWN
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Record:
     """What a recorder saw. Arrays are float64, one row a recorded step; a value that does not exist is NaN.
@@ -69,8 +73,7 @@ class Record:
     the block ended: the loss, the weights as they then stood and, if nothing had changed them, the gradients. Its
     outputs, activations and updates are NaN.
 
-    A row takes 50 L + 16 A + 16 bytes in memory, histograms apart, and less in a file. So 100,000 steps of 100 layers
-    with 100 activations take 33 MB where one step in 20 is recorded, and 660 MB where every step is.
+    A row takes 133 L + 16 A + 97 bytes in memory, histograms apart, and less in a file; each told loss 16 more.
 
     Attributes:
         layers: names of the L modules that own parameters, in the order in which the first forward pass finished them.
@@ -93,15 +96,48 @@ class Record:
         output_nonfinite, nonfinite: shape (S, L), whether a layer's output, or its gradient, held inf or NaN.
         histogram: shape (S, L, B), how many gradient entries fall between two neighbours of ``HISTOGRAM_EDGES``; what
             is larger counts in the outermost bins, what is not finite nowhere. B is 0 unless asked for.
+        entering_rms, entering_low, entering_high: shape (S, L), root mean square, smallest and largest entry of what
+            enters a layer, on the first 32 examples and some thousand entries of them. So are the three that follow.
+        entering_zero: shape (S, L), share of entries that are exactly 0.
+        entering_ends: shape (S, L), where all lie within [-1, 1], as behind tanh: share of entries where tanh would be
+            flat; where all lie within [0, 1], as behind a sigmoid: the same for a sigmoid.
+        entering_dead: shape (S, L), where nothing is negative, as behind ReLU: ``dead``, of what enters.
+        learning_rate, momentum, weight_decay, epsilon: shape (S, L), as the optimiser had them in this step that holds
+            the layer's parameters. NaN where none does, or has no such setting. Of Adam the momentum is its first beta.
+        decoupled: shape (S, L), whether that optimiser applies its weight decay beside the gradient, as AdamW does.
+        frozen: shape (S, L), whether no parameter of the layer asks for a gradient.
+        alike: shape (S, L), whether all units of the layer have exactly the same incoming weights.
+        uncleared: shape (S,), whether the gradients of the step before were still there in each backward pass.
+        input_rms: shape (S,), of the first floating-point tensor that the model is given.
+        answer_rms, answer_low, answer_high: shape (S,), of what the model puts out: of its logits, where it names some,
+            else of its first tensor.
+        answer_spread: shape (S,), root mean square of the answers' differences from their mean over the batch.
+        answer_sum: shape (S,), root mean square of (sum of the last dimension, minus 1): 0 behind softmax.
+        answer_gradient: shape (S,), Euclidean norm of the loss gradient at the answers.
+        answer_gradient_sum: shape (S,), root mean square of its sums over the last dimension, over that of its
+            lengths: 0 where the loss is a cross-entropy that takes raw scores.
+        answer_alone: shape (S,), share of that gradient that is no straight function of the answers: 0 where the loss
+            looks at no example's own target.
+        told_step, told_loss: shape (T,), every training step whose loss was told, recorded or not, and that loss; of
+            several in one step the mean.
         activation_kinds: class names of the activation modules, one for each of ``activations``.
         last_step: the last training step that was watched, recorded or not; None where only the recorded are known.
         first_bad_loss: the first training step, recorded or not, whose loss was told as inf or NaN; None if none was,
-            or if the record is in a file from before this was kept.
+            or if the record is in a file from before this was kept. Every step is also looked at for the next three.
+        first_bad_input, first_bad_answer: the first step whose input, or answer, held inf or NaN.
+        first_bad_weights: the step that left inf or NaN in weights; ``bad_weights`` are the layers.
+        answer_rms_before: rms of the last answers that were finite, if some were not later.
+        loss_kind: which loss the gradient at the answers is that of, as far as it tells: "cross-entropy", "squared
+            error", "binary cross-entropy", "negative log-likelihood"; after "squashed ", one that takes raw scores, and
+            was given what a softmax or a sigmoid had squashed. Else empty.
+        guessing_loss: of that loss, what the best answer gets that ignores the input, estimated from the targets that
+            its gradients reveal.
+        idle_passes: where no step was ever seen, how many times a gradient came while the weights stayed as they were.
+        loss_falls: False if the training's loss is of a kind that need not fall.
     """
 
-    FORMAT: ClassVar[str] = "gradclinic record"
-    EARLIER_FORMATS: ClassVar[tuple[str, ...]] = ("gradlab record",)  # by the name that the package had at first
-    VERSION: ClassVar[int] = 1
+    FORMAT: ClassVar[str] = recordfile.FORMAT
+    VERSION: ClassVar[int] = recordfile.VERSION
 
     layers: tuple[str, ...]
     activations: tuple[str, ...]
@@ -122,6 +158,50 @@ class Record:
     activation_kinds: tuple[str, ...] = ()
     last_step: int | None = None
     first_bad_loss: int | None = None
+    first_bad_input: int | None = None
+    first_bad_answer: int | None = None
+    first_bad_weights: int | None = None
+    bad_weights: tuple[str, ...] = ()
+    answer_rms_before: float = math.nan
+    loss_kind: str = ""
+    guessing_loss: float = math.nan
+    loss_falls: bool = True
+    idle_passes: int = 0
+    entering_rms: np.ndarray = field(default_factory=_unknown)
+    entering_low: np.ndarray = field(default_factory=_unknown)
+    entering_high: np.ndarray = field(default_factory=_unknown)
+    entering_zero: np.ndarray = field(default_factory=_unknown)
+    entering_ends: np.ndarray = field(default_factory=_unknown)
+    entering_dead: np.ndarray = field(default_factory=_unknown)
+    learning_rate: np.ndarray = field(default_factory=_unknown)
+    momentum: np.ndarray = field(default_factory=_unknown)
+    weight_decay: np.ndarray = field(default_factory=_unknown)
+    epsilon: np.ndarray = field(default_factory=_unknown)
+    decoupled: np.ndarray = field(default_factory=_unknown)
+    frozen: np.ndarray = field(default_factory=_unknown)
+    alike: np.ndarray = field(default_factory=_unknown)
+    uncleared: np.ndarray = field(default_factory=_unknown)
+    input_rms: np.ndarray = field(default_factory=_unknown)
+    answer_rms: np.ndarray = field(default_factory=_unknown)
+    answer_low: np.ndarray = field(default_factory=_unknown)
+    answer_high: np.ndarray = field(default_factory=_unknown)
+    answer_spread: np.ndarray = field(default_factory=_unknown)
+    answer_sum: np.ndarray = field(default_factory=_unknown)
+    answer_gradient: np.ndarray = field(default_factory=_unknown)
+    answer_gradient_sum: np.ndarray = field(default_factory=_unknown)
+    answer_alone: np.ndarray = field(default_factory=_unknown)
+    told_step: np.ndarray = field(default_factory=_unknown)
+    told_loss: np.ndarray = field(default_factory=_unknown)
+
+    def __post_init__(self) -> None:
+        """What a record of an earlier version lacks is unknown; of its losses those of the rows are known."""
+        if self.told_step is UNKNOWN:
+            told = np.flatnonzero(~np.isnan(self.loss))
+            object.__setattr__(self, "told_step", self.step[told])
+            object.__setattr__(self, "told_loss", self.loss[told])
+        for name in SHAPES:
+            if getattr(self, name) is UNKNOWN:
+                object.__setattr__(self, name, recordfile.unknown(name, len(self.step), len(self.layers)))
 
     @property
     def faulty(self) -> np.ndarray:
@@ -143,21 +223,32 @@ class Record:
     def first_nonfinite(self) -> tuple[int, str, str] | None:
         """(step, where, what) of the first inf or NaN, or None.
 
-        That is a layer and "output" or "gradient"; or "the loss" and "loss", if a loss was told as inf or NaN before
-        anything not finite was recorded. Within a step outputs come before gradients, and both before the loss, because
-        they name a layer; outputs are looked through from the input, gradients from the loss.
+        In a recorded step that is a layer and "output" or "gradient". In others it is as near as can be told: "the
+        input" and "input"; "the model" and "output", born somewhere between its input and its answer; a layer and
+        "weights", where the last step left them so; "the loss" and "loss". Within a step that is their order, too:
+        outputs are looked through from the input, gradients from the loss.
         """
         rows = np.flatnonzero(self.faulty)
-        first = int(self.step[rows[0]]) if len(rows) else None
-        if self.first_bad_loss is not None and (first is None or self.first_bad_loss < first):
-            return self.first_bad_loss, "the loss", "loss"
-        if first is None:
+        found: list[tuple[int, int, str, str]] = []
+        if len(rows):
+            what, faults, order = "output", self.output_nonfinite[rows[0]], 1
+            if not faults.any():
+                what, faults, order = "gradient", self.nonfinite[rows[0]], 3
+            layers = np.flatnonzero(faults)
+            found.append((int(self.step[rows[0]]), order, self.layers[layers[0 if order == 1 else -1]], what))
+        weights = self.bad_weights[-1] if self.bad_weights else "the model"
+        for step, order, where, what in (
+            (self.first_bad_input, 0, "the input", "input"),
+            (self.first_bad_answer, 2, "the model", "output"),
+            (self.first_bad_weights, 4, weights, "weights"),
+            (self.first_bad_loss, 5, "the loss", "loss"),
+        ):
+            if step is not None:
+                found.append((step, order, where, what))
+        if not found:
             return None
-        what, found = "output", self.output_nonfinite[rows[0]]
-        if not found.any():
-            what, found = "gradient", self.nonfinite[rows[0]]
-        layers = np.flatnonzero(found)
-        return first, self.layers[layers[0] if what == "output" else layers[-1]], what
+        first, _, where, what = min(found)
+        return first, where, what
 
     @property
     def update_ratio(self) -> np.ndarray:
@@ -182,10 +273,10 @@ class Record:
         unless it was counted.
         """
         held: dict[str, Any] = {"format": self.FORMAT, "version": self.VERSION}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            held[field.name] = _plain(value) if isinstance(value, np.ndarray | float) else value
-        return held | {name: list(held[name]) for name in _NAMES} | ({} if self.histogram.size else {"histogram": None})
+        for name in (known.name for known in fields(self)):
+            value = getattr(self, name)
+            held[name] = _plain(value) if isinstance(value, np.ndarray | float) else value
+        return held | {name: list(held[name]) for name in NAMES} | ({} if self.histogram.size else {"histogram": None})
 
     # --- kept in a file -----------------------------------------------------------------------------------------
 
@@ -204,27 +295,7 @@ class Record:
             TypeError: for something that is no path.
             OSError: if the file cannot be written.
         """
-        target = _path(path)
-        whole = target.resolve()  # what a link points to is replaced, not the link
-        beside = whole.with_name(f".{whole.name}-{uuid.uuid4().hex[:8]}")
-        header = {"format": self.FORMAT, "version": self.VERSION}
-        header |= {name: getattr(self, name) for name in (*_NAMES, *_COUNTS)}
-        try:
-            with beside.open("xb") as file:
-                np.savez_compressed(
-                    file,
-                    header=np.array(json.dumps(header)),
-                    chance_loss=np.array(self.chance_loss),
-                    **{name: getattr(self, name) for name in _SHAPES},
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(whole)
-        except OSError as error:
-            raise OSError(f"cannot write into {path}: {error}; an earlier file of that name is as it was") from error
-        finally:
-            beside.unlink(missing_ok=True)
-        return target
+        return recordfile.write(path, vars(self))
 
     @staticmethod
     def load(path: str | PathLike[str]) -> "Record":
@@ -235,23 +306,7 @@ class Record:
             OSError: if the file cannot be read, FileNotFoundError if there is none.
             ValueError: if it holds no record, is cut off or damaged, or comes from a later version.
         """
-        target = _path(path)
-        with target.open("rb") as file:  # numpy would leave it open after an error
-            try:
-                found = np.load(file, allow_pickle=False)
-                if not isinstance(found, Mapping):
-                    raise ValueError("a single array")
-                arrays = {name: found[name] for name in found}
-            except (ValueError, EOFError, KeyError, SyntaxError, zipfile.BadZipFile, zlib.error, *_ODD) as error:
-                if file.seek(0) == 0 and file.read(2) == b"PK":
-                    raise ValueError(
-                        f"{path} is cut off or damaged, and cannot be read as a record: {error}"
-                    ) from error
-                raise ValueError(f"{path} is no record: it was not written by Record.save ({error})") from error
-        try:
-            return _held_in(arrays)
-        except ValueError as error:
-            raise ValueError(f"{path} {error}") from error
+        return Record(**recordfile.read(path))
 
     # --- continued ----------------------------------------------------------------------------------------------
 
@@ -273,7 +328,7 @@ class Record:
         if not isinstance(later, Record):
             raise TypeError(f"then needs a Record (recorder.record), got {type(later).__name__}")
         after = None if after is None else whole("after", after, 0)
-        for what in _NAMES:
+        for what in NAMES:
             here, there = getattr(self, what), getattr(later, what)
             if here != there:
                 raise ValueError(f"these records do not continue each other: {_difference(what, here, there)}")
@@ -282,40 +337,28 @@ class Record:
         after = _end(self) if after is None else after
         if self.last_step is not None and after > _end(self):
             raise ValueError(f"after must be at most the last step, {_end(self)}, got {after}")
-        kept = self.step <= after
-        joined: dict[str, Any] = {
-            name: np.concatenate([getattr(self, name)[kept], getattr(later, name)]) for name in _SHAPES
-        }
-        joined["step"] = np.concatenate([self.step[kept], later.step + after])
-        joined["chance_loss"] = self.chance_loss if math.isnan(later.chance_loss) else later.chance_loss
-        bad = self.first_bad_loss
-        if bad is None or bad > after:
-            bad = None if later.first_bad_loss is None else later.first_bad_loss + after
-        return replace(self, **joined, last_step=after + _end(later), first_bad_loss=bad)
+        joined: dict[str, Any] = {}
+        for name, (shape, _) in SHAPES.items():
+            kept = (self.told_step if shape == "T" else self.step) <= after
+            joined[name] = np.concatenate([getattr(self, name)[kept], getattr(later, name)])
+        joined["step"] = np.concatenate([self.step[self.step <= after], later.step + after])
+        joined["told_step"] = np.concatenate([self.told_step[self.told_step <= after], later.told_step + after])
+        for name in ("chance_loss", "guessing_loss", "answer_rms_before"):
+            joined[name] = getattr(self if math.isnan(getattr(later, name)) else later, name)
+        for name in COUNTS:
+            bad = getattr(self, name)
+            if bad is None or bad > after:
+                bad = getattr(later, name)
+                bad = None if bad is None else bad + after
+            joined[name] = bad
+        joined["bad_weights"] = self.bad_weights or later.bad_weights
+        joined["loss_kind"] = later.loss_kind or self.loss_kind
+        return replace(
+            self, **joined | {"last_step": after + _end(later), "idle_passes": 0}, loss_falls=later.loss_falls
+        )
 
 
-# The columns: S recorded steps, L layers, A activations, B bins; then the kind of number, as numpy calls it.
-_SHAPES = {
-    "step": ("S", "i"),
-    "loss": ("S", "f"),
-    "gradient_norm": ("SL", "f"),
-    "weight_norm": ("SL", "f"),
-    "update_norm": ("SL", "f"),
-    "output_rms": ("SL", "f"),
-    "output_gradient_norm": ("SL", "f"),
-    "time_ratio": ("SL", "f"),
-    "saturation": ("SA", "f"),
-    "dead": ("SA", "f"),
-    "output_nonfinite": ("SL", "b"),
-    "nonfinite": ("SL", "b"),
-    "histogram": ("SLB", "i"),
-}
-_NAMES = ("layers", "activations", "activation_kinds")
-_COUNTS = ("last_step", "first_bad_loss")  # the second may be missing: it came later
-assert {*_SHAPES, *_NAMES, *_COUNTS, "chance_loss"} == {f.name for f in fields(Record)}, "a field no file would hold"
-
-# What numpy and zipfile also raise for bytes that make no sense.
-_ODD = (NotImplementedError, OverflowError, TypeError, MemoryError, RuntimeError)
+assert {*SHAPES, *NAMES, *COUNTS, *recordfile.OTHERS} == {f.name for f in fields(Record)}, "a field no file would hold"
 
 
 def _plain(values: Any) -> Any:
@@ -325,41 +368,6 @@ def _plain(values: Any) -> Any:
         known = known.astype(object)
         known[~np.isfinite(values)] = None
     return known.tolist()
-
-
-def _held_in(arrays: dict[str, np.ndarray]) -> Record:
-    """Raises ValueError that says, as the end of a sentence about the file, what is wrong with the arrays."""
-    try:
-        header = json.loads(str(arrays["header"]))
-        kind, version = header["format"], header["version"]
-    except (KeyError, TypeError, ValueError):
-        kind, version = None, None
-    if kind not in (Record.FORMAT, *Record.EARLIER_FORMATS) or not isinstance(version, int):
-        raise ValueError("is no record: it was not written by Record.save")
-    if version > Record.VERSION:
-        raise ValueError(
-            f"is a record of version {version}, and this package reads up to {Record.VERSION}: a newer one is needed"
-        )
-    missing = ({*_NAMES, "last_step"} - set(header)) | ({*_SHAPES, "chance_loss"} - set(arrays))
-    if missing:
-        raise ValueError(f"is a damaged record: it lacks {', '.join(sorted(missing))}")
-    sizes = {"S": arrays["step"].size, "L": len(header["layers"]), "A": len(header["activations"])}
-    sizes["B"] = arrays["histogram"].shape[-1] if arrays["histogram"].ndim == 3 else 0
-    for name, (shape, kind) in _SHAPES.items():
-        array, wanted = arrays[name], tuple(sizes[letter] for letter in shape)
-        if array.shape != wanted or array.dtype.kind != kind:
-            raise ValueError(
-                f"is a damaged record: {name} should have shape {wanted}, and has {array.shape} of {array.dtype}"
-            )
-    held: dict[str, Any] = {name: arrays[name] for name in _SHAPES}
-    held |= {name: tuple(header[name]) for name in _NAMES} | {name: header.get(name) for name in _COUNTS}
-    return Record(**held, chance_loss=float(arrays["chance_loss"]))
-
-
-def _path(path: object) -> Path:
-    if not isinstance(path, str | PathLike):
-        raise TypeError(f"path must be a path, got {path!r}")
-    return Path(path).expanduser()
 
 
 def _end(record: Record) -> int:

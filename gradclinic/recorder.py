@@ -6,6 +6,7 @@ in the same weights, bit for bit, as an unwatched one.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +74,9 @@ class Recorder:
         every: record one step in ``every``, the first included. With None, which costs almost nothing, the first 50
             steps, then one in 25; one in 250 from step 25,000 on, one in 2,500 from step 250,000 on, and so forth.
         chance_loss: loss of the best answer that ignores the input, if known: the entropy of the labels in nats, or
-            the variance of the targets. ``training.fit`` fills it in.
+            the variance of the targets; ``chance_loss(targets, loss)`` computes it.
+        loss_falls: False where the loss is of a kind that need not fall: that of a policy, a generator, a critic. Then
+            ``diagnose`` tells only what is certain without it.
         on_alarm: called once, with the ``Diagnosis``, when a fault is found while the training goes on. It is looked
             for after recorded steps: at first every 100 steps, later less often, and at once if something is not
             finite. What it raises comes out of ``optimizer.step``, and so stops the training. Of several processes the
@@ -83,7 +86,7 @@ class Recorder:
             goes on.
     Raises:
         TypeError: if ``model`` is no ``nn.Module``, ``every`` neither None nor an integer, ``chance_loss`` neither None
-            nor a number, or ``on_alarm`` cannot be called.
+            nor a number, ``loss_falls`` no truth value, or ``on_alarm`` cannot be called.
         ValueError: if the model has no parameters, ``every`` is below 1, or a recorder is entered twice.
     """
 
@@ -96,6 +99,7 @@ class Recorder:
         histograms: bool = False,
         every: int | None = None,
         chance_loss: float | None = None,
+        loss_falls: bool = True,
         on_alarm: Callable[[Diagnosis], object] | None = None,
     ):
         if not isinstance(model, nn.Module):
@@ -104,7 +108,9 @@ class Recorder:
             raise ValueError(f"{type(model).__name__} has no parameters, so there is no gradient to record")
         if on_alarm is not None and not callable(on_alarm):
             raise TypeError(f"on_alarm must be a function of a Diagnosis, or None, got {on_alarm!r}")
-        self.model = model
+        if not isinstance(loss_falls, bool):
+            raise TypeError(f"loss_falls must be True or False, got {loss_falls!r}")
+        self.model, self.loss_falls = model, loss_falls
         self.every = None if every is None else whole("every", every)
         unknown = chance_loss is None or chance_loss != chance_loss  # a record has NaN where none was told
         self.chance_loss = None if unknown else number("chance_loss", chance_loss, -math.inf)
@@ -131,14 +137,27 @@ class Recorder:
         watch = self._watch
         order = watch.order
         modules = [watch.activations[i] for i in order.activations]
+        fields: dict[str, Any] = watch.rows.fields(order)
+        loss_kind, guessing = watch.answers.revealed.verdict(fields["told_step"], fields["told_loss"])
+        names = [watch.layers[i].name for i in order.layers]
+        finite = watch.finite
         return Record(
-            layers=tuple(watch.layers[i].name for i in order.layers),
+            layers=tuple(names),
             activations=tuple(activation.name for activation in modules),
             activation_kinds=tuple(kind(activation.module) for activation in modules),
             chance_loss=math.nan if self.chance_loss is None else float(self.chance_loss),
             last_step=watch.step.number,
             first_bad_loss=watch.losses.first_bad,
-            **watch.rows.fields(order),
+            first_bad_input=finite.input,
+            first_bad_answer=finite.answer,
+            first_bad_weights=finite.weights,
+            bad_weights=tuple(name for name in names if name in finite.layers),
+            answer_rms_before=finite.before,
+            loss_kind=loss_kind,
+            guessing_loss=guessing,
+            loss_falls=self.loss_falls,
+            idle_passes=watch.idle_passes,
+            **fields,
         )
 
     def log_loss(self, loss: Tensor | float) -> None:
@@ -162,6 +181,13 @@ class Recorder:
             ValueError: if no parameter has a gradient.
         """
         self._watch.capture()
+
+    @property
+    def step(self) -> int:
+        """How many training steps were seen, recorded or not."""
+        return self._watch.step.number
+
+    _step = step  # what it was called before it was public
 
     def check(self) -> Diagnosis:
         """The diagnosis so far, in a loop as after it."""

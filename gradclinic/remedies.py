@@ -50,6 +50,97 @@ LEAKY = Remedy("activation", "Replace ReLU by one that has a slope below 0 (leak
 GATES = Remedy("gated recurrence", "Replace the plain recurrent cell by an LSTM or a GRU.", "remedies/gated-recurrence")
 
 
+_ELSEWHERE = "identification/not-the-gradient"
+
+CLEAR = Remedy(
+    "clear gradients",
+    "Clear the gradients in each step: optimizer.zero_grad() before loss.backward().",
+    _ELSEWHERE,
+)
+GIVE = Remedy(
+    "optimiser",
+    "Give these layers' parameters to the optimiser; if it was made before they were, or of a copy, make it anew.",
+    _ELSEWHERE,
+)
+CONNECT = Remedy(
+    "connect",
+    "Find what cuts these layers off from the loss: detach(), no_grad(), .data, a way through numpy, argmax or "
+    "rounding, or an answer that is constant.",
+    _ELSEWHERE,
+)
+RANDOM = Remedy(
+    "initialization",
+    "Draw the starting weights at random, of the critical scale: units that start alike stay alike.",
+    "remedies/initialization",
+)
+LESS_DECAY = Remedy(
+    "weight decay", "Lower the weight decay a hundredfold, or leave it out until the network learns.", _ELSEWHERE
+)
+SCALE = Remedy(
+    "scale inputs", "Subtract the mean of each input and divide by its standard deviation (pixels: by 255).", _ELSEWHERE
+)
+SCALE_TARGETS = Remedy(
+    "scale targets", "Subtract the targets' mean and divide by their standard deviation; undo it in use.", _ELSEWHERE
+)
+NO_SOFTMAX = Remedy("output layer", "Remove the softmax: cross_entropy has its own, and takes raw scores.", _ELSEWHERE)
+ONE_SIGMOID = Remedy(
+    "output layer",
+    "Have exactly one sigmoid: raw scores with binary_cross_entropy_with_logits, or a sigmoid with "
+    "binary_cross_entropy; no softmax over one unit.",
+    _ELSEWHERE,
+)
+NO_RELU = Remedy("output layer", "Remove the activation behind the last layer: the loss needs raw numbers.", _ELSEWHERE)
+OUTPUT_RANGE = Remedy(
+    "output layer",
+    "Remove the bounded activation behind the last layer, or bring the targets into its range.",
+    _ELSEWHERE,
+)
+FILL = Remedy("data", "Find the examples that hold NaN or inf, and fill or drop them.", _ELSEWHERE)
+GUARD_LOSS = Remedy(
+    "guard the operation",
+    "Keep 0 out of log, division and empty means in the loss: clamp what goes in, not what comes out; check targets.",
+    _ELSEWHERE,
+)
+GUARD_LAYER = Remedy(
+    "guard the operation",
+    "Keep this layer from what it has no answer to: a row masked whole, a division by 0, a root or log of what is not "
+    "above 0.",
+    _ELSEWHERE,
+)
+GUARD_BACKWARD = Remedy(
+    "guard the operation",
+    "Mask before the root, norm, log or division, not after it: torch.where lets the gradient of the branch that was "
+    "not taken through, and 0 times inf is NaN.",
+    _ELSEWHERE,
+)
+TRACE = Remedy(
+    "trace", "Repeat the step with gradclinic.trace_nonfinite(model, batch, loss): it names the operation.", _ELSEWHERE
+)
+SCHEDULE = Remedy(
+    "schedule",
+    "Step the scheduler once an epoch, not once a batch, or have it fall later: the rate is gone.",
+    _ELSEWHERE,
+)
+SHAPES = Remedy(
+    "shapes", "Give answers and targets the same shape: (N, 1) against (N) compares each with every other.", _ELSEWHERE
+)
+PAIRS = Remedy(
+    "pairs",
+    "Check that each input still has its own target, and that a single batch can be learnt by heart.",
+    _ELSEWHERE,
+)
+STEADY = Remedy(
+    "steady targets",
+    "If the targets come from the network itself, hold the copy that they come from still for longer.",
+    _ELSEWHERE,
+)
+STRONGER_GAME = Remedy(
+    "loss that does not flatten",
+    "Use a loss that stays steep where answers are bad, as -log D in place of log(1 - D).",
+    _ELSEWHERE,
+)
+
+
 def learning_rate(factor: float) -> Remedy:
     """Another learning rate, ``factor`` times the one that it is.
 
@@ -64,6 +155,9 @@ def learning_rate(factor: float) -> Remedy:
 # What can make another list the right one for the same kind of fault.
 THROUGH_TIME = "through time"
 SIGMOID_UNITS = "with sigmoid units"
+IN_INPUT, IN_LAYER, IN_LOSS, IN_BACKWARD = "in the input", "in a layer", "in the loss", "in the backward pass"
+IN_TARGETS, BY_SCHEDULE, BY_SHAPES, AT_ANSWERS = "in the targets", "by a schedule", "by shapes", "at the answers"
+SOFTMAX, SIGMOID, RECTIFIED, BOUNDED = "softmax", "sigmoid", "ReLU", "bounded"
 
 
 class Case(NamedTuple):
@@ -76,7 +170,7 @@ class Case(NamedTuple):
         return self.kind if self.circumstance is None else f"{self.kind}, {self.circumstance}"
 
 
-# What to do first, second, third. Learning rates are apart: what they need is a number.
+# What to do first, second, third. Learning rates are apart: what they need is a number, which comes before these.
 GUIDE: dict[Case, tuple[Remedy, ...]] = {
     Case("vanishing"): (INITIALIZE, SKIP, NORMALIZE),
     Case("vanishing", SIGMOID_UNITS): (RELU, SKIP, NORMALIZE),
@@ -87,6 +181,27 @@ GUIDE: dict[Case, tuple[Remedy, ...]] = {
     Case("dying ReLU"): (INITIALIZE, LEAKY),
     Case("saturated"): (INITIALIZE, NORMALIZE),
     Case("saturated", SIGMOID_UNITS): (RELU, SKIP, NORMALIZE),
+    Case("vanishing", AT_ANSWERS): (STRONGER_GAME,),
+    Case("no gradient"): (CONNECT,),
+    Case("not trained"): (GIVE,),
+    Case("gradients not cleared"): (CLEAR,),
+    Case("not finite"): (TRACE,),
+    Case("not finite", IN_INPUT): (FILL,),
+    Case("not finite", IN_LAYER): (GUARD_LAYER, TRACE),
+    Case("not finite", IN_LOSS): (GUARD_LOSS, TRACE),
+    Case("not finite", IN_BACKWARD): (GUARD_BACKWARD, TRACE),
+    Case("diverging"): (STEADY, CLIP),
+    Case("collapsed"): (PAIRS,),
+    Case("collapsed", BY_SHAPES): (SHAPES,),
+    Case("unscaled data"): (SCALE,),
+    Case("unscaled data", IN_TARGETS): (SCALE_TARGETS,),
+    Case("output layer"): (NO_RELU,),
+    Case("output layer", SOFTMAX): (NO_SOFTMAX,),
+    Case("output layer", SIGMOID): (ONE_SIGMOID,),
+    Case("output layer", BOUNDED): (OUTPUT_RANGE,),
+    Case("weight decay too strong"): (LESS_DECAY,),
+    Case("symmetric start"): (RANDOM,),
+    Case("learning rate too low", BY_SCHEDULE): (SCHEDULE,),
 }
 
 

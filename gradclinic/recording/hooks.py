@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 
 class Hook:
-    """A hook that stays behind when the model is copied or pickled: copies are not watched."""
+    """A hook that stays behind when the model is copied or pickled: copies are not watched.
 
-    def __init__(self, function: Callable[..., None]):
-        self._function = function
+    Attributes:
+        with_kwargs: whether a forward hook is given what the module was called with by name, too.
+    """
+
+    def __init__(self, function: Callable[..., None], with_kwargs: bool = False):
+        self._function, self.with_kwargs = function, with_kwargs
 
     def __call__(self, *arguments: object) -> None:
         self._function(*arguments)
@@ -38,15 +42,20 @@ class ModelHooks:
         self._shut: set[int] = set()  # ids of modules that take no hook
         self._layers: list[tuple[nn.Module, Hook]] = []
         self._layer_handles: list[RemovableHandle] = []
-        self._pass_handle: RemovableHandle | None = None
+        self._pass_handles: list[RemovableHandle] = []
 
     def put_on(
-        self, new_pass: Callable[..., None], layers: Iterable[tuple[nn.Module, Hook]], wanted: Sequence[nn.Module]
+        self,
+        new_pass: Callable[..., None],
+        passed: Callable[..., None],
+        layers: Iterable[tuple[nn.Module, Hook]],
+        wanted: Sequence[nn.Module],
     ) -> None:
         """Hear of passes from now on, and serve these hooks on layers when they are turned on.
 
         Args:
             new_pass: a forward pre-hook of the model.
+            passed: a forward hook of the model, with keywords.
             layers: forward hooks, and the modules they are for.
             wanted: modules whose output somebody wants to see: that it cannot be seen is noted.
         """
@@ -59,7 +68,11 @@ class ModelHooks:
         self._layers = [(module, hook) for module, hook in layers if self.reach(module)]
         if id(self._model) not in scripts:
             with self._notes.guard("the forward pass"):
-                self._pass_handle = self._model.register_forward_pre_hook(Hook(new_pass))
+                self._pass_handles.append(self._model.register_forward_pre_hook(Hook(new_pass)))
+        if self.reach(self._model):
+            with self._notes.guard("the answers"):
+                hook = Hook(passed, with_kwargs=True)
+                self._pass_handles.append(self._model.register_forward_hook(hook, with_kwargs=True))
 
     def reach(self, module: nn.Module) -> bool:
         """Whether a hook on the module is called."""
@@ -75,7 +88,8 @@ class ModelHooks:
         if on and not self._layer_handles:
             for module, hook in self._layers:
                 with self._notes.guard(f"the output of {type(module).__name__}"):
-                    self._layer_handles.append(module.register_forward_hook(hook))
+                    handle = module.register_forward_hook(hook, with_kwargs=hook.with_kwargs)
+                    self._layer_handles.append(handle)
         elif not on and self._layer_handles:
             for handle in self._layer_handles:
                 handle.remove()
@@ -83,9 +97,9 @@ class ModelHooks:
 
     def take_off(self) -> None:
         self.turn(False)
-        if self._pass_handle is not None:
-            self._pass_handle.remove()
-            self._pass_handle = None
+        for handle in self._pass_handles:
+            handle.remove()
+        self._pass_handles.clear()
 
 
 def compiled(model: nn.Module) -> set[int]:
@@ -114,6 +128,20 @@ def first_tensor(output: object) -> Tensor | None:
         output = tuple(output.values())
     if isinstance(output, (tuple, list)):
         return next((found for part in output if (found := first_tensor(part)) is not None), None)
+    return None
+
+
+def first_numbers(*given: object) -> Tensor | None:
+    """The first tensor of floating-point numbers, as ``first_tensor`` looks for it."""
+    for part in given:
+        if isinstance(part, Tensor):
+            found = part if part.is_floating_point() else None
+        elif isinstance(part, Mapping):
+            found = first_numbers(*part.values())
+        else:
+            found = first_numbers(*part) if isinstance(part, (tuple, list)) else None
+        if found is not None:
+            return found
     return None
 
 

@@ -1,6 +1,7 @@
 """The losses that a training tells its recorder."""
 
 import math
+from array import array
 from typing import SupportsFloat
 
 import numpy as np
@@ -16,7 +17,7 @@ _WAIT_APART = 1024
 
 
 class Losses(Observer):
-    """Their mean since the last row, and the first step whose loss was not finite.
+    """Their mean since the last row, that of each step, and the first step whose loss was not finite.
 
     Elsewhere than on the CPU a loss is copied where it lies, and fetched together with others when a row is written:
     so no step waits for the accelerator.
@@ -27,6 +28,9 @@ class Losses(Observer):
         self._first_bad: int | None = None
         self._waiting: list[Tensor] = []
         self._steps: list[int] = []  # of those that wait
+        self._told_steps, self._told_sums = array("q"), array("d")
+        self._told_counts = array("q")  # a step may be told several times
+        self._told_before = 0  # how many steps were told before this block
 
     @property
     def first_bad(self) -> int | None:
@@ -62,6 +66,19 @@ class Losses(Observer):
         self._count += 1
         if self._first_bad is None and not math.isfinite(loss):
             self._first_bad = step
+        if self._told_steps and self._told_steps[-1] == step:
+            self._told_sums[-1] += loss
+            self._told_counts[-1] += 1
+        else:
+            self._told_steps.append(step)
+            self._told_sums.append(loss)
+            self._told_counts.append(1)
+
+    def told(self) -> tuple[np.ndarray, np.ndarray]:
+        """The steps that were told a loss, and the mean loss of each."""
+        self._fetch()
+        steps = np.array(self._told_steps, np.int64)
+        return steps, np.array(self._told_sums, np.float64) / np.array(self._told_counts, np.int64)
 
     def _side_by_side(self) -> Tensor:
         return torch.cat([loss.to(self._waiting[0]) for loss in self._waiting])
@@ -79,6 +96,10 @@ class Losses(Observer):
         self._fetch()
         return {"loss": self._sum / self._count if self._count else math.nan}
 
+    def new_block(self) -> None:
+        self._fetch()
+        self._told_before = len(self._told_steps)
+
     def written(self) -> None:
         """The row stays, so the next one begins a new mean."""
         self._sum, self._count = 0.0, 0
@@ -90,9 +111,15 @@ class Losses(Observer):
         """The first step whose loss was not finite on any rank."""
         first = ranks.least(math.inf if self.first_bad is None else self.first_bad)
         self._first_bad = int(first) if math.isfinite(first) else None
+        new = np.array(self._told_steps[self._told_before :], np.int64)
+        if ranks.agree(new.tobytes()):
+            means = ranks.mean_loss(self.told()[1][self._told_before :])
+            self._told_sums[self._told_before :] = array("d", means)
+            self._told_counts[self._told_before :] = array("q", [1] * len(means))
 
     def fields(self, table: Table, _order: Order, /) -> dict[str, np.ndarray]:
-        return {"loss": table["loss"].copy()}
+        steps, losses = self.told()
+        return {"loss": table["loss"].copy(), "told_step": steps, "told_loss": losses}
 
 
 def _number(loss: object) -> float:

@@ -1,6 +1,6 @@
 """What the layers put out, and the gradient that comes back to it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +37,9 @@ class Passes:
 class Outputs(Observer):
     """Size of each layer's output and of the loss gradient there, and how that gradient fades over several calls."""
 
-    def __init__(self, layers: Sequence[Layer], notes: Notes, watched: bool):
+    def __init__(self, layers: Sequence[Layer], notes: Notes, watched: bool, backward_begins: Callable[[], None]):
         self._layers, self._notes, self._watched = layers, notes, watched
+        self._backward_begins = backward_begins  # told when the first gradient of a pass comes back
         self._now = Passes(len(layers))
 
     @property
@@ -112,8 +113,11 @@ class Outputs(Observer):
         calls.append(None)
 
         def hook(gradient: Tensor) -> None:
+            begins = not now.pass_ended
             now.went_back = now.pass_ended = True
             try:
+                if begins:
+                    self._backward_begins()
                 calls[call] = found = square(gradient.detach())
                 now.output_gradient[index] = max(now.output_gradient[index], 0.0) + found
             except Exception as error:

@@ -25,10 +25,10 @@ DEAD_AFTER = 512
 _COUNTED, _COUNTED_EXAMPLES = 65_536, 32
 
 # A saturated unit, told from its output: that spares a second evaluation of the function.
-_FLAT = math.sqrt(1 - SATURATED_BELOW)
+FLAT = math.sqrt(1 - SATURATED_BELOW)
 _IS_SATURATED: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
-    nn.Tanh: lambda output: output.abs() > _FLAT,  # slope 1 - output^2
-    nn.Sigmoid: lambda output: (output - 0.5).abs() > _FLAT / 2,  # slope output (1 - output)
+    nn.Tanh: lambda output: output.abs() > FLAT,  # slope 1 - output^2
+    nn.Sigmoid: lambda output: (output - 0.5).abs() > FLAT / 2,  # slope output (1 - output)
 }
 _WATCHED: tuple[type[nn.Module], ...] = (*_IS_SATURATED, nn.ReLU, nn.ReLU6)  # the last two can die
 

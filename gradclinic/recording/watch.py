@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
+from gradclinic.recording.answers import Answers
+from gradclinic.recording.clearing import Clearing
+from gradclinic.recording.entering import Entering
+from gradclinic.recording.finite import Finite, layers_not_finite
 from gradclinic.recording.hooks import ModelHooks, in_backward
 from gradclinic.recording.layers import Layer, layers_of
 from gradclinic.recording.looks import Alarm
@@ -15,9 +19,10 @@ from gradclinic.recording.optimizers import LISTENERS
 from gradclinic.recording.order import ForwardOrder
 from gradclinic.recording.outputs import Outputs
 from gradclinic.recording.parameters import Parameters, Reading
-from gradclinic.recording.ranks import Ranks, active, ranks_of
+from gradclinic.recording.ranks import Ranks, active, own, ranks_of
 from gradclinic.recording.rows import Rows
 from gradclinic.recording.schedule import due
+from gradclinic.recording.settings import Settings
 from gradclinic.recording.step import AT_WORK, State, Step
 from gradclinic.recording.units import Units, activations_of
 
@@ -33,6 +38,8 @@ class Watch:
         step: the one that goes on.
         rows: what was recorded.
         losses: what the training has told.
+        answers: the model's own input and output.
+        finite: since when something is not.
         notes: what could not be measured.
     """
 
@@ -50,10 +57,18 @@ class Watch:
         self.layers = layers_of(model)
         self.activations = activations_of(model) if activations else []
         self.step, self.notes, self.losses = Step(), Notes(), Losses()
-        self._outputs = Outputs(self.layers, self.notes, activations)
         self._parameters = Parameters(self.layers, self.notes, updates, histograms)
+        self._clearing = Clearing(self._parameters.given)
+        self._outputs = Outputs(self.layers, self.notes, activations, self._backward_begins)
+        self.answers = Answers(self.notes, activations)
+        self.finite = Finite(self.notes, lambda: layers_not_finite(self.layers))
+        self._settings = Settings(self.layers, self.notes)
         units = Units(self.activations, self.notes)
-        self._observers: Sequence[Observer] = (self._outputs, units, self._parameters, self.losses)
+        entering = Entering(self.layers, self.notes, activations)
+        self._observers: Sequence[Observer] = (
+            *(self._outputs, entering, units, self._parameters),
+            *(self._settings, self._clearing, self.answers, self.losses),
+        )
         self.rows = Rows(self._observers)
         self._order, self._hooks = ForwardOrder(self.notes), ModelHooks(model, self.notes)
         self._outputs_watched = activations
@@ -62,6 +77,8 @@ class Watch:
         self._reading: Reading | None = None
         self._stamp: tuple[int, int] | None = None  # of the gradients that the last step has used
         self._news = False  # whether a row was added since the alarm looked
+        self._passes_back = 0  # since no step was ever seen
+        self._start: list[tuple[nn.Parameter, Tensor]] = []  # a few weights as the first block found them
         self._concerned = False  # whether an optimiser ever held a parameter
         self._know(self.layers)
 
@@ -94,6 +111,10 @@ class Watch:
         if [layer.name for layer in layers] == [layer.name for layer in self.layers]:
             self._know(layers)  # fully_shard puts others into the place of those that were there
         self._open = True
+        if not self._start:
+            few = sorted((p for layer in layers for p in layer.parameters), key=lambda p: p.numel())[:3]
+            with self.notes.guard("the weights at the start"):
+                self._start = [(p, own(p.detach()).clone()) for p in few]
         self.step.fresh()
         self.rows.take_back()
         self.rows.new_block()
@@ -106,7 +127,7 @@ class Watch:
         modules = [layer.module for layer in self.layers if layer.module is not None]
         modules += [activation.module for activation in self.activations]
         pairs = [pair for observer in self._observers for pair in observer.hooks()]
-        self._hooks.put_on(self._new_pass, pairs, modules if self._outputs_watched else ())
+        self._hooks.put_on(self._new_pass, self._passed, pairs, modules if self._outputs_watched else ())
         self._order.watch(module for module in modules if self._hooks.reach(module))
         own = [parameter for layer in layers if layer.whole for parameter in layer.parameters]
         if self._outputs_watched and self.step.number == 0 and self._hooks.reach(self._model):
@@ -117,6 +138,8 @@ class Watch:
         LISTENERS.remove(self)
         ran = self._outputs.went_back or self.step.passes_seen
         self._forget()
+        self.finite.fetch()
+        self.finite.look(self.step.number)
         with self.notes.guard("the last step"), torch.no_grad():
             self._add_last_row()
         self._hooks.take_off()
@@ -154,6 +177,24 @@ class Watch:
         for observer in self._observers:
             observer.new_pass()
 
+    def _backward_begins(self) -> None:
+        self._clearing.backward_begins()
+        if self.step.number == 0:
+            self._passes_back += 1
+
+    @property
+    def idle_passes(self) -> int:
+        """How many times a gradient came while nothing moved the weights, if no step was ever seen."""
+        moved = any(not torch.equal(own(p.detach()), before) for p, before in self._start)
+        return 0 if self.step.number or moved else self._passes_back
+
+    def _passed(self, module: nn.Module, inputs: object, keywords: object, output: object) -> None:
+        if module is not self._model or not torch.is_grad_enabled() or torch.compiler.is_compiling() or in_backward():
+            return
+        self.finite.see(self.step.number + 1, inputs, keywords, output)
+        if self._hooks.on:
+            self.answers.passed(self.step.number + 1, inputs, keywords, output)
+
     def _forget(self) -> None:
         for observer in self._observers:
             observer.forget()
@@ -176,6 +217,7 @@ class Watch:
         if wanted:
             with self.notes.guard("a step"), torch.no_grad():
                 self._reading = self._parameters.before(optimizer, joins, closure)
+                self._settings.see(optimizer)
         else:
             self._stamp = self._parameters.gradient_stamp()
 
@@ -193,6 +235,7 @@ class Watch:
                 self._parameters.after(reading, joins)
                 if joins:
                     self.rows.change_last(self._parameters, self._ranks)
+                    self.rows.change_last(self._settings, self._ranks)
                 else:
                     self._add_row()
         self._listen()
@@ -232,6 +275,7 @@ class Watch:
     # --- rows ----------------------------------------------------------------------------------------------------
 
     def _add_row(self) -> None:
+        self.finite.fetch()
         self.rows.add(self.step.number, self._ranks)
         self.losses.written()
         self._order.settled()

@@ -6,13 +6,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gradclinic import diagnosis
 from gradclinic.course.exercises.draws import new_seed, seeded, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
 from gradclinic.course.models import MLP
 from gradclinic.course.training import chance_loss
 from gradclinic.recorder import probe
+from gradclinic.rules import limits
 
 # --- 4.1: compared with guessing -------------------------------------------------------------------------------------
 
@@ -184,24 +184,24 @@ def _which(
     dead_last: float,
     update: float,
     order: str,
-    explodes: float = diagnosis.EXPLODES_ABOVE,
+    explodes: float = limits.EXPLODES_ABOVE,
 ) -> int:
     """Index in ``KINDS``. ``order`` says what is asked, and what first: does it l(earn), does the gradient g(row) or
     f(ade), are units d(ead) at first or at the e(nd), how large are the u(pdates)?"""
     for question in order:
-        if question == "l" and loss < diagnosis.LEARNS_BELOW:
+        if question == "l" and loss < limits.LEARNS_BELOW:
             return 0
         if question == "g" and gradient > explodes:
             return 2
-        if question == "d" and dead_first >= diagnosis.MOSTLY:
+        if question == "d" and dead_first >= limits.MOSTLY:
             return 3
-        if question == "e" and dead_last >= diagnosis.MOSTLY:
+        if question == "e" and dead_last >= limits.MOSTLY:
             return 3
-        if question == "f" and gradient < diagnosis.VANISHES_BELOW:
+        if question == "f" and gradient < limits.VANISHES_BELOW:
             return 1
-        if question == "u" and update > diagnosis.UPDATE_TOO_LARGE:
+        if question == "u" and update > limits.UPDATE_TOO_LARGE:
             return 4
-        if question == "u" and update < diagnosis.UPDATE_TOO_SMALL:
+        if question == "u" and update < limits.UPDATE_TOO_SMALL:
             return 5
     return 0
 
@@ -248,7 +248,7 @@ WHICH_FAULT = Exercise(
             "gradient above 1 taken for exploding",
             partial(_which, order="lgdfu", explodes=1.0),
             f"A first layer with a little more gradient than the last is ordinary. Say exploding above "
-            f"{diagnosis.EXPLODES_ABOVE:g} times.",
+            f"{limits.EXPLODES_ABOVE:g} times.",
         ),
     ),
 )

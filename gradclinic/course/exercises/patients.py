@@ -13,9 +13,9 @@ from gradclinic.course.data import digits
 from gradclinic.course.exercises.draws import new_seed, seeded, uniform, whole
 from gradclinic.course.exercises.exercise import Case
 from gradclinic.course.models import MLP
-from gradclinic.diagnosis import MOSTLY
 from gradclinic.record import Record
 from gradclinic.recorder import Recorder
+from gradclinic.rules.limits import MOSTLY
 
 DEPTH, WIDTH = 16, 48  # of the patient
 STEPS = 8  # of a time line

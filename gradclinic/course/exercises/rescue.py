@@ -16,7 +16,7 @@ from gradclinic.course.exercises.lab import Criterion, Essay, Lab
 from gradclinic.course.exercises.patients import DEPTH, WIDTH, first_steps, linear_layers, patient, time_lines
 from gradclinic.course.models import MLP
 from gradclinic.course.training import accuracy, fit
-from gradclinic.diagnosis import EXPLODES_ABOVE, MOSTLY, UPDATE_TOO_LARGE, VANISHES_BELOW
+from gradclinic.rules.limits import EXPLODES_ABOVE, MOSTLY, UPDATE_TOO_LARGE, VANISHES_BELOW
 
 # --- 10.1: what was first --------------------------------------------------------------------------------------------
 

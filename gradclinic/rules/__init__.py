@@ -1,0 +1,1 @@
+"""The rules of ``diagnose``, by what they look at. README.md says in which order they speak."""
