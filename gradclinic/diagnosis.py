@@ -170,15 +170,22 @@ def diagnose(record: Record) -> Diagnosis:
         return _undecided(
             record, "Nothing was recorded: no optimiser step happened while the recorder watched.", *_told(progress)
         )
-    found = [*wiring.faults(record), *start.at_the_start(record), *along.along_the_way(record, progress)]
-    # what comes first in time; of what is there from the start, what is surest; and it keeps the order of the rest
-    found.sort(key=lambda one: (one.step, 0) if one.step > 2 else (1, -one.weight))
+    found = [*wiring.faults(record), *start.at_the_start(record, progress), *along.along_the_way(record, progress)]
+    found.sort(key=_when)
     if broken is not None and broken.weight == CERTAIN:
         return _verdict(record, _broken(broken, found))
     alarming = [one for one in found if one.weight >= _needed(progress)]
+    if alarming and all(one.follows for one in alarming):  # what they follow from need not be sure by itself
+        alarming = found
     if alarming:
         return _verdict(record, alarming, progress.evidence)
     return _calm(record, progress, found, broken)
+
+
+def _when(one: Found) -> tuple[int, int, int]:
+    """What comes first in time; of what is there from the start the surest. What follows from others comes last."""
+    early = one.step <= 2
+    return (int(one.follows), 1 if early else one.step, -one.weight if early else 0)
 
 
 # What a finding must weigh to be an alarm, by how far the run has come.

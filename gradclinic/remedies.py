@@ -74,7 +74,9 @@ RANDOM = Remedy(
     "remedies/initialization",
 )
 LESS_DECAY = Remedy(
-    "weight decay", "Lower the weight decay a hundredfold, or leave it out until the network learns.", _ELSEWHERE
+    "weight decay",
+    "Lower the weight decay, or the penalty in the loss, a hundredfold, or leave it out.",
+    _ELSEWHERE,
 )
 SCALE = Remedy(
     "scale inputs", "Subtract the mean of each input and divide by its standard deviation (pixels: by 255).", _ELSEWHERE
@@ -183,6 +185,7 @@ GUIDE: dict[Case, tuple[Remedy, ...]] = {
     Case("saturated", SIGMOID_UNITS): (RELU, SKIP, NORMALIZE),
     Case("vanishing", AT_ANSWERS): (STRONGER_GAME,),
     Case("no gradient"): (CONNECT,),
+    Case("no gradient", SIGMOID): (ONE_SIGMOID, CONNECT),
     Case("not trained"): (GIVE,),
     Case("gradients not cleared"): (CLEAR,),
     Case("not finite"): (TRACE,),

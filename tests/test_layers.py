@@ -9,8 +9,9 @@ from tests.helpers.imports import COURSE, PACKAGE, imported, modules
 
 # From the bottom up. A folder counts as one module.
 TOOL = [
-    {"arguments"},
+    {"arguments", "chance", "recordfile", "trace"},
     {"record", "remedies"},
+    {"rules"},
     {"diagnosis"},
     {"recording"},
     {"recorder"},
@@ -25,7 +26,7 @@ LESSONS = [  # the course; all of the tool lies below it
     {"training", "figures"},
     {"explore", "audit", "exercises", "demo"},
 ]
-NAMES = {"Diagnosis", "Record", "Recorder", "diagnose", "probe"}  # what the package itself gives
+NAMES = {"Diagnosis", "Record", "Recorder", "chance_loss", "diagnose", "probe", "trace_nonfinite"}  # the package itself
 ROW = {module: number for number, row in enumerate(TOOL) for module in row}
 LESSON_ROW = {module: number for number, row in enumerate(LESSONS) for module in row}
 DOOR = {"__main__"}  # the command: the one file of the tool that may open the course

@@ -22,9 +22,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-sys.path[:0] = [str(HERE), str(ROOT)]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from case import CASES, HEALTHY, Case, Setup, trained
 
@@ -33,6 +31,8 @@ from gradclinic.record import Record
 from gradclinic.recorder import Recorder
 from gradclinic.remedies import GUIDE, Remedy
 
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 PLACE = ROOT / "_build" / "benchmarks" / "field"
 KEPT = ROOT / "book" / "assets" / "field.json"
 HALVES = {
@@ -50,7 +50,10 @@ def _key(case: Case) -> str:
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
 
-def run(case: Case, variant: str, every: int | None = None, **settings) -> tuple[float, list[tuple[Record, float | None]]]:
+Watched = tuple[Record, float | None]
+
+
+def run(case: Case, variant: str, every: int | None = None, **settings) -> tuple[float, list[Watched]]:
     """Score and records of one run; each record with the loss of the best constant answer, if the case knows it."""
     chances: list[float | None] = []
 
@@ -74,7 +77,7 @@ def run(case: Case, variant: str, every: int | None = None, **settings) -> tuple
     return score, list(zip(records, chances, strict=True))
 
 
-def verdict(records: list[tuple[Record, float | None]], chance: bool) -> Diagnosis:
+def verdict(records: list[Watched], chance: bool) -> Diagnosis:
     """Of several recorders (a game of two networks) the first that is alarmed speaks; then the first undecided."""
     found = [
         diagnose(replace(record, chance_loss=float(known)) if chance and known is not None else record)
@@ -97,7 +100,7 @@ def applied(case: Case, remedy: Remedy) -> bool:
         return remedy in right
     try:
         return run(case, "faulty", **settings)[0] >= case.passes
-    except (RuntimeError, ValueError):
+    except (AttributeError, RuntimeError, ValueError):  # it does not fit this network
         return False
 
 
@@ -162,17 +165,22 @@ def written(figures: dict) -> str:
             continue
         alarm = row["truth"] == HEALTHY and row["said"] not in (HEALTHY, "undecided")
         mark = "ok " if row["right"] else "ALARM" if alarm else "HEALTHY" if row["said"] == HEALTHY else "-"
-        extra = "" if row["said"] == row["with chance"] == row["every step"] else (
-            f"; with chance {row['with chance']}, every step {row['every step']}"
+        extra = (
+            ""
+            if row["said"] == row["with chance"] == row["every step"]
+            else (f"; with chance {row['with chance']}, every step {row['every step']}")
         )
         mended = {True: ", mended", False: ", not mended"}.get(row.get("mended"), "")
-        lines.append(f"{mark:8}{row['case']:44}{row['truth']:24} -> {row['said']}{mended}{extra} {row['also found'] or ''}")
+        lines.append(
+            f"{mark:8}{row['case']:44}{row['truth']:24} -> {row['said']}{mended}{extra} {row['also found'] or ''}"
+        )
     return "\n".join([*lines, "", *(f"{k}: {v}" for k, v in figures.items() if k not in ("rows", "confusion"))])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--half", choices=HALVES, help="only one; keeps nothing")
+    parser.add_argument("--train", action="store_true", help="only train, and look at nothing")
     parser.add_argument("--show", help="what is said of some cases")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -183,6 +191,11 @@ def main() -> None:
             if (HERE / "programs" / f"{program}.py").exists():
                 importlib.import_module(f"programs.{program}")
         cases = [case for case in CASES.values() if case.program in HALVES[half]]
+        if options.train:
+            for case in cases:
+                for variant in case.variants[::2]:
+                    run(case, variant)
+            continue
         if options.show:
             for case in (case for case in cases if options.show in case.name):
                 for variant in case.variants[::2]:
@@ -192,7 +205,7 @@ def main() -> None:
             continue
         figures[half] = report(cases)
         print(f"\n=== {half} ===\n{written(figures[half])}")
-    if options.show or options.half:
+    if options.train or options.show or options.half:
         return
     finished = KEPT.with_suffix(".tmp")
     finished.write_text(json.dumps(figures, indent=1) + "\n")

@@ -1,7 +1,7 @@
 """Try cases while writing them: whether each variant fails or works as it should. No rule of ``diagnose`` is asked.
 
-    python benchmarks/field/attempt.py tables                    # every case of programs/tables.py
-    python benchmarks/field/attempt.py tables.bytes_into_tanh    # one
+python benchmarks/field/attempt.py tables                    # every case of programs/tables.py
+python benchmarks/field/attempt.py tables.bytes_into_tanh    # one
 """
 
 import importlib

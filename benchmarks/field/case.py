@@ -172,7 +172,7 @@ def explained(answers: torch.Tensor, targets: torch.Tensor) -> float:
     return 1 - ((answers - targets) ** 2).mean().item() / targets.var(correction=0).item()
 
 
-# --- general remedies, as a person would apply them --------------------------------------------------------------------
+# --- general remedies, as a person would apply them ------------------------------------------------------------------
 
 
 def start_anew(model: nn.Module) -> None:
@@ -195,7 +195,10 @@ def start_anew(model: nn.Module) -> None:
 
 def normalise(model: nn.Module) -> None:
     """A normalisation behind each layer but the last."""
-    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+    inside = {id(m.out_proj) for m in model.modules() if isinstance(m, nn.MultiheadAttention)}  # it reads its weights
+    layers = [
+        (name, m) for name, m in model.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and id(m) not in inside
+    ]
     for name, module in layers[:-1]:
         owner, _, last = name.rpartition(".")
         linear = isinstance(module, nn.Linear)
@@ -218,7 +221,7 @@ def functions_as(remedy: str | None) -> Iterator[None]:
     kept = functional.relu, torch.relu, torch.Tensor.relu
     if remedy == "leaky":
 
-        def leaky(x: torch.Tensor, inplace: bool = False) -> torch.Tensor:
+        def leaky(x: torch.Tensor, **_: bool) -> torch.Tensor:
             return functional.leaky_relu(x, 0.1)
 
         functional.relu = torch.relu = torch.Tensor.relu = leaky

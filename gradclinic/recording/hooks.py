@@ -145,7 +145,12 @@ def first_numbers(*given: object) -> Tensor | None:
     return None
 
 
+def backward_pass() -> int:
+    """The number of the backward pass that is running, or -1."""
+    # torch has no public name for it; its own checkpointing asks in the same way
+    return torch._C._current_graph_task_id()  # noqa: SLF001
+
+
 def in_backward() -> bool:
     """Whether a backward pass is running: a forward pass inside it is one of gradient checkpointing."""
-    # torch has no public name for it; its own checkpointing asks in the same way
-    return torch._C._current_graph_task_id() != -1  # noqa: SLF001
+    return backward_pass() != -1

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradclinic.recording.hooks import Hook, first_tensor, in_backward
+from gradclinic.recording.hooks import Hook, backward_pass, first_tensor, in_backward
 from gradclinic.recording.layers import Layer
 from gradclinic.recording.notes import Notes
 from gradclinic.recording.observer import Observer, Order
 from gradclinic.recording.ranks import Ranks
 from gradclinic.recording.sizes import ABSENT, square
 from gradclinic.recording.table import Columns, Row, Table
+from gradclinic.recording.through_time import first_and_last, follows_time
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -27,10 +28,12 @@ class Passes:
         self.output_entries = [0] * layers
         self.output_gradient = [ABSENT] * layers
         self.calls: dict[int, list[float | None]] = {}  # per call of a layer, the squared gradient at its output
+        self.in_time: dict[int, tuple[float, float]] = {}  # of nn.RNN, at its first hidden state and its last
         self.untimed: set[int] = set()  # layers whose calls do not come in their order
         self.without_grad: dict[int, int] = {}  # calls that gradient checkpointing will repeat
         self.went_back = False  # whether a gradient has come back in this step
         self.pass_ended = False  # and since its last pass began
+        self.backward = -1  # the backward pass that came last
         self.handles: list[RemovableHandle] = []  # hooks on outputs
 
 
@@ -99,6 +102,8 @@ class Outputs(Observer):
                 now.output_entries[index] += tensor.numel()
                 if tensor.requires_grad:
                     self._watch_gradient(index, tensor)
+                    if follows_time(module, tensor):
+                        self._watch_last_state(index, module, tensor.detach(), output)
             except Exception as error:
                 self._notes.add(f"the output of {self._layers[index].name}", error)
 
@@ -108,22 +113,40 @@ class Outputs(Observer):
         now = self._now
         if now.pass_ended and index in now.calls and not in_backward():
             self._forget_calls()  # another pass, through a part of the model only
-        calls = now.calls.setdefault(index, [])
+        calls, module = now.calls.setdefault(index, []), self._layers[index].module
         call = len(calls)
         calls.append(None)
 
         def hook(gradient: Tensor) -> None:
-            begins = not now.pass_ended
+            begins, now.backward = now.backward != backward_pass(), backward_pass()
             now.went_back = now.pass_ended = True
             try:
                 if begins:
                     self._backward_begins()
                 calls[call] = found = square(gradient.detach())
                 now.output_gradient[index] = max(now.output_gradient[index], 0.0) + found
+                if known is not None and isinstance(module, nn.RNN):
+                    now.in_time[index] = first_and_last(module, known, gradient.detach())
             except Exception as error:
                 self._notes.add(f"the gradient at the output of {self._layers[index].name}", error)
 
+        known = output.detach() if module is not None and follows_time(module, output) else None
         now.handles.append(output.register_hook(hook))
+
+    def _watch_last_state(self, index: int, module: nn.Module, states: Tensor, output: object) -> None:
+        """Where only the last hidden state is used, the gradient comes back by it, and not by the outputs."""
+        now, last = self._now, output[1] if isinstance(output, tuple) else None
+        if not (isinstance(last, Tensor) and last.requires_grad and isinstance(module, nn.RNN)):
+            return
+
+        def hook(gradient: Tensor) -> None:
+            with self._notes.guard(f"the gradient at the states of {self._layers[index].name}"):
+                if index not in now.in_time:
+                    alone = torch.zeros_like(states)
+                    alone.select(1 if module.batch_first else 0, -1)[..., : module.hidden_size] = gradient.detach()[-1]
+                    now.in_time[index] = first_and_last(module, states, alone)
+
+        now.handles.append(last.register_hook(hook))
 
     def row(self, ranks: Ranks | None, /) -> Row:
         now, share = self._now, 1 if ranks is None else ranks.size
@@ -131,6 +154,8 @@ class Outputs(Observer):
         for i, calls in now.calls.items():
             if len(calls) > 1 and i not in now.untimed and calls[0] is not None and calls[-1] is not None:
                 first[i], last[i] = calls[0], calls[-1]
+        for i, ends in now.in_time.items():
+            first[i], last[i] = ends
         return {
             "output": now.output,
             "output_entries": now.output_entries,

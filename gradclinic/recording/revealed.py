@@ -96,9 +96,13 @@ class Revealed:
             off = (back[sure] - factor[:, None] * (shares - one)[sure]).norm(dim=1) / lengths[sure]
             if float((off < _TOLERANCE).double().mean()) >= _AGREE and _alike(factor, label[sure]):
                 return self._count(kind, one)
-        for factor_of_all in (1 / len(rows), 1.0):  # softened targets: shares themselves
+        for factor_of_all in (1 / len(rows), 1.0):  # smoothed labels: one share is large, the others are equal
             target = shares - back / factor_of_all
-            if bool((target > -_TOLERANCE / rows.shape[1]).all()) and bool((target < 1 + _TOLERANCE).all()):
+            high = target.max(1).values
+            rest = (target.sum(1) - high) / (rows.shape[1] - 1)
+            smoothed = torch.where(target == high[:, None], high[:, None], rest[:, None])
+            even = (target - smoothed).abs().max(1).values < _TOLERANCE
+            if float((even & (high > 0.5) & (rest > -_TOLERANCE)).double().mean()) >= _AGREE:
                 return self._count(kind, target.clamp(0, 1))
         return ""
 
@@ -170,13 +174,17 @@ class Revealed:
         if len(ratios) < 5 or self._sums is None or len(ratios) < _STEPS_AGREE * self._steps:
             return "", math.nan
         factor = float(np.median(ratios))
-        if not (factor > 0 and np.median(np.abs(np.array(ratios) / factor - 1)) < _TOLERANCE):
+        scatter = float(np.median(np.abs(np.array(ratios) / factor - 1))) if factor > 0 else math.inf
+        if scatter > _TOLERANCE:
             return "", math.nan
         size = len(self._sums[0])
         usual = [a * b for a in (0.5, 1.0) for b in (1, size, self._squares[0][1])]
         losses = np.array([told[step] for step, _, _ in self._squares if step in told])
-        # of a loss that stands still every ratio is the same
-        if min(abs(factor / known - 1) for known in usual) > _TOLERANCE and losses.std() < 0.2 * abs(losses.mean()):
+        # while a loss stands still every ratio is the same
+        if (
+            min(abs(factor / known - 1) for known in usual) > _TOLERANCE
+            and scatter > 0.05 * losses.std() / losses.mean()
+        ):
             return "", math.nan
         answers, back, squares, mixed, back_squares = (t.cpu().double().numpy() / self._examples for t in self._sums)
         mean = answers - factor * back

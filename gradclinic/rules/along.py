@@ -7,7 +7,7 @@ import numpy as np
 
 from gradclinic.record import Record
 from gradclinic.remedies import AT_ANSWERS, BOUNDED, BY_SCHEDULE, BY_SHAPES, RECTIFIED, SIGMOID, SOFTMAX
-from gradclinic.rules.evidence import STRONG, WEAK, Evidence, Found, Number, median
+from gradclinic.rules.evidence import CERTAIN, STRONG, WEAK, Evidence, Found, Number, median
 from gradclinic.rules.limits import (
     IN_ALL,
     LOSS_JUMPS_ABOVE,
@@ -19,7 +19,7 @@ from gradclinic.rules.limits import (
     UPDATE_TOO_LARGE,
     UPDATE_TOO_SMALL,
 )
-from gradclinic.rules.progress import Progress, blocks
+from gradclinic.rules.progress import SLOWLY, Progress, blocks
 from gradclinic.rules.start import VANISHING, rows_with_units, stuck_units, through_time
 
 TOO_HIGH, TOO_LOW = "learning rate too high", "learning rate too low"
@@ -111,7 +111,10 @@ def too_low(record: Record, progress: Progress) -> Found | None:
     if usual < UPDATE_TOO_SMALL and not started_low:
         power = max(round(math.log10(3e-3 / usual)), 1) if usual > 0 else 1
         text = f"A typical update is {{0:.2g}} {_GUIDE}"
-        return Found(TOO_LOW, Evidence(text, Number("usual update", usual)), step=1, factor=10.0**power)
+        # a loss that falls, but hardly, falls slowly for that very reason
+        crawls = progress.known and progress.recent > 0.9 * progress.reference
+        weight = STRONG if crawls and progress.verdict == SLOWLY else WEAK
+        return Found(TOO_LOW, Evidence(text, Number("usual update", usual)), weight=weight, factor=10.0**power)
     return None
 
 
@@ -243,7 +246,14 @@ def collapsed(record: Record, progress: Progress) -> Found | None:
     spread, size = record.answer_spread, record.answer_rms
     known = np.flatnonzero(np.isfinite(spread))
     alone = record.answer_alone[np.isfinite(record.answer_alone)]
-    if record.loss_kind == "" and record.loss_falls and len(alone) >= 5 and (alone < 1e-6).mean() >= IN_ALL:
+    one_each = bool(np.isnan(record.answer_gradient_sum).all())
+    if (
+        record.loss_kind == ""
+        and record.loss_falls
+        and one_each
+        and len(alone) >= 5
+        and (alone < 1e-6).mean() >= IN_ALL
+    ):
         text = "In {0:.0f} recorded steps the gradient at the answers follows from the answers alone: no example's own "
         evidence = Evidence(text + "target counts.", Number("rows with a gradient", float(len(alone))))
         return Found(COLLAPSED, evidence, weight=STRONG, circumstances=(BY_SHAPES,))
@@ -251,6 +261,15 @@ def collapsed(record: Record, progress: Progress) -> Found | None:
         return None
     late = known[-max(3, len(known) // 10) :]
     differs, rms = median(spread[late]), median(size[late])
+    numbers = (Number("answer spread late", differs), Number("answer size late", rms))
+    text = "The answers hardly differ between examples: by {0:.2g}, at a size of {1:.2g}."
+    shrunk = differs < 0.1 * median(spread[known[:3]]) and differs < 0.02 * rms
+    if len(progress.losses) and abs(progress.recent) < 0.05 * abs(progress.losses[0]):
+        # one answer is all that was asked for, or the targets have followed the answers: a fixed one would leave a loss
+        if not shrunk:
+            return None
+        weight = CERTAIN if record.loss_kind == "squared error" else STRONG
+        return Found(COLLAPSED, Evidence(text, *numbers), weight=weight, follows=True)
     same = differs <= SAME_BELOW * rms
     judged = progress.recent > 0 and (progress.supervised or not progress.known)
     little = judged and differs**2 < SAME_ANSWERS * progress.recent and differs < 0.5 * rms
@@ -258,10 +277,9 @@ def collapsed(record: Record, progress: Progress) -> Found | None:
         return None
     since = known[np.flatnonzero(spread[known] > 3 * max(differs, 1e-30))]
     step = int(record.step[since[-1]]) if len(since) else 1
-    numbers = (Number("answer spread late", differs), Number("answer size late", rms))
-    text = "The answers hardly differ between examples: by {0:.2g}, at a size of {1:.2g}."
     certain = same and bool(np.isfinite(rms)) and len(late) >= 3
-    return Found(COLLAPSED, Evidence(text, *numbers), step=max(step, 1), weight=STRONG if certain else WEAK)
+    weight = STRONG if certain else WEAK
+    return Found(COLLAPSED, Evidence(text, *numbers), step=max(step, 1), weight=weight, follows=True)
 
 
 def along_the_way(record: Record, progress: Progress) -> Iterator[Found]:

@@ -67,6 +67,7 @@ class Found:
         weight: ``WEAK``, ``STRONG`` or ``CERTAIN``.
         circumstances: what makes another list of remedies the right one, as ``remedies.GUIDE`` names it.
         factor: for the learning rate.
+        follows: whether this is what other faults lead to, so that it comes behind them.
     """
 
     kind: str
@@ -76,6 +77,7 @@ class Found:
     weight: int = WEAK
     circumstances: tuple[str, ...] = ()
     factor: float | None = None
+    follows: bool = False
 
 
 def median(values: np.ndarray) -> float:

@@ -6,6 +6,8 @@ LEARNS_BELOW = 0.8
 LEARNS_WELL_BELOW = 0.4
 # Without a loss to compare with, it must have fallen to this share of where it began.
 FALLS_BELOW = 0.7
+# And to this one, with answers that differ, for more than a constant answer to be likely.
+FALLS_FAR_BELOW = 0.1
 # So many steps are needed to say that a network does not learn.
 ENOUGH_STEPS = 30
 
@@ -27,7 +29,7 @@ RATE_TAKEN_AWAY = 1e-2
 # Largest of the first losses over the first one, which no update had touched.
 LOSS_JUMPS_ABOVE = 3.0
 # Loss now over the lowest it has been; where it is unknown which loss it is, much more is asked for.
-RISES_ABOVE, RISES_FAR_ABOVE = 2.0, 30.0
+RISES_ABOVE, RISES_FAR_ABOVE = 1.5, 30.0
 # Numbers that became inf or NaN had grown so much before, if growth is the cause.
 GROWN = 30.0
 # Root mean square of the inputs. Pixels from 0 to 255 have some 100, standardised columns 1.

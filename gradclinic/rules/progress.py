@@ -10,6 +10,7 @@ from gradclinic.rules.evidence import Evidence, Number, median
 from gradclinic.rules.limits import (
     ENOUGH_STEPS,
     FALLS_BELOW,
+    FALLS_FAR_BELOW,
     LEARNS_BELOW,
     LEARNS_WELL_BELOW,
     SAME_ANSWERS,
@@ -133,7 +134,7 @@ def progress_of(record: Record) -> Progress:
     falls = positive and steadily(losses)
     if not known and share < FALLS_BELOW:
         differ = varied(record, recent)
-        if differ and share < FALLS_BELOW**2:
+        if differ and share < FALLS_FAR_BELOW:
             return judged(LEARNS, Evidence(f"It learns: the recent loss {ends} The answers differ.", *numbers))
         text = f"Its loss fell: the recent one {ends} Whether more than a constant answer was learnt is unknown."
         return judged(FELL, Evidence(text, *numbers))

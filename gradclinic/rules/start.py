@@ -16,6 +16,7 @@ from gradclinic.rules.limits import (
     MOSTLY,
     VANISHES_BELOW,
 )
+from gradclinic.rules.progress import Progress
 
 VANISHING, EXPLODING, DYING, SATURATED = "vanishing", "exploding", "dying ReLU", "saturated"
 UNSCALED = "unscaled data"
@@ -75,15 +76,16 @@ def through_time(record: Record, kind: str) -> Found | None:
     return Found(kind, Evidence(text, number), layers, circumstances=(THROUGH_TIME,))
 
 
-def starts_far_off(record: Record) -> Found | None:
+def starts_far_off(record: Record, progress: Progress) -> Found | None:
     """A first loss far above that of knowing nothing, where the answers are large: the signal itself grows."""
-    ratio = float(record.loss[0] / record.chance_loss) if record.chance_loss > 0 else math.nan
+    known = progress.known and progress.reference > 0 and len(progress.losses)
+    ratio = float(progress.losses[0] / progress.reference) if known else math.nan
     if not ratio > LOSS_EXPLODES_ABOVE:
         return None
-    if record.answer_rms[0] ** 2 < 0.1 * record.loss[0] and record.answer_rms[0] < 0.1 * record.loss[0]:
+    if max(record.answer_rms[0], record.answer_rms[0] ** 2) < 0.1 * progress.losses[0]:
         return None  # not the answers are large, but the targets
     text = f"{_BEFORE} the loss is {{0:.2g}} times that of knowing nothing: the signal grows on its way forward."
-    return Found(EXPLODING, Evidence(text, Number("first loss over chance", ratio)))
+    return Found(EXPLODING, Evidence(text, Number("first loss over reference", ratio)))
 
 
 # --- units ------------------------------------------------------------------------------------------------------------
@@ -184,7 +186,7 @@ def unscaled(record: Record) -> Iterator[Found]:
             yield Found(UNSCALED, Evidence(text, Number("guessing_loss", guess)), step=0, circumstances=(IN_TARGETS,))
 
 
-def at_the_start(record: Record) -> Iterator[Found]:
+def at_the_start(record: Record, progress: Progress) -> Iterator[Found]:
     """In the order in which one causes the other."""
     if not len(record.step):
         return
@@ -196,7 +198,7 @@ def at_the_start(record: Record) -> Iterator[Found]:
     if over_time is not None:
         yield over_time
     # units that are all stuck in one layer stop the gradient there: they come before what they cause
-    for found in (stuck_units(record, 0, _BEFORE), starts_far_off(record)):
+    for found in (stuck_units(record, 0, _BEFORE), starts_far_off(record, progress)):
         if found is not None:
             yield found
     if depth is not None and depth.kind == VANISHING:

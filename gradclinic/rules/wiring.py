@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradclinic.record import Record
+from gradclinic.remedies import SIGMOID
 from gradclinic.rules.evidence import CERTAIN, STRONG, WEAK, Evidence, Found, Number, listed, median
 from gradclinic.rules.limits import DECAY_RULES, IN_ALL
 
@@ -48,21 +49,21 @@ def no_gradient(record: Record) -> Found | None:
     if not none.any():
         return None
     layers = _names(record, none)
+    missing = bool(np.isnan(norms[:, none]).all())
+    rows_seen = Number("rows with gradients", float(len(rows)))
+    # a gradient of exactly 0 has come through something that stopped it, and that may be known
+    same = _constant_answer(record)
     if (none == wanted).all():
-        missing = bool(np.isnan(norms[:, none]).all())
-        text = (
-            "In all {0:.0f} recorded steps no layer has a gradient"
-            if missing
-            else ("In all {0:.0f} recorded steps the gradient of every layer is exactly 0")
-        )
-        same = _constant_answer(record)
-        text += f": {same}." if same else "."
-        return Found(NO_GRADIENT, Evidence(text, Number("rows", len(rows))), layers, weight=CERTAIN)
-    reached = np.flatnonzero(wanted & ~none)
-    first = np.flatnonzero(wanted)
-    front = bool(none[first[0]]) and len(np.flatnonzero(none[: reached[0]])) > 0
-    text = f"In all {{0:.0f}} recorded steps {listed(layers)} got no gradient, or exactly 0, and layers behind did."
-    return Found(NO_GRADIENT, Evidence(text, Number("rows", len(rows))), layers, weight=STRONG if front else WEAK)
+        what = "no layer has a gradient" if missing else "the gradient of every layer is exactly 0"
+        text = f"In all {{0:.0f}} recorded steps {what}" + (f": {same}." if same else ".")
+        one_unit = (SIGMOID,) if same and bool((record.answer_sum[np.isfinite(record.answer_sum)] == 0).all()) else ()
+        follows = not missing and not same
+        return Found(NO_GRADIENT, Evidence(text, rows_seen), layers, 1, CERTAIN, one_unit, follows=follows)
+    reached, first = np.flatnonzero(wanted & ~none), np.flatnonzero(wanted)
+    front = bool(none[first[0]]) and first[0] < reached[0]
+    what = "got no gradient" if missing else "got a gradient of exactly 0"
+    text = f"In all {{0:.0f}} recorded steps {listed(layers)} {what}, and layers behind did get one."
+    return Found(NO_GRADIENT, Evidence(text, rows_seen), layers, 1, STRONG if front else WEAK, follows=not missing)
 
 
 def _constant_answer(record: Record) -> str:
@@ -129,21 +130,25 @@ def symmetric(record: Record) -> Found | None:
 
 
 def decay(record: Record) -> Found | None:
-    """Where the pull of the weight decay is as strong as that of the gradient, and the weights shrink."""
-    pull = _pull(record)
-    known = np.isfinite(pull).any(1)
+    """Where the pull of the weight decay is as strong as that of the gradient, and the weights shrink to a part."""
+    known = np.isfinite(record.weight_norm).any(1)
     if known.sum() < _ROWS:
         return None
-    typical = np.array([median(row) for row in pull[known]])
-    share = median(typical[len(typical) // 2 :])
     weights = np.sqrt(np.nansum(record.weight_norm[known] ** 2, axis=1))
     shrunk = float(weights[-1] / weights[0]) if weights[0] > 0 else math.nan
-    if not (share > DECAY_RULES and shrunk < 0.5):
-        return None
-    numbers = (Number("decay over gradient", share), Number("weights last over first", shrunk))
-    text = "The weight decay pulls {0:.2g} times as strongly as the gradient, and weights have shrunk to {1:.2g} of "
-    evidence = Evidence(text + "what they were.", *numbers)
-    return Found(DECAY, evidence, weight=STRONG if shrunk < 0.1 else WEAK)
+    size = Number("weights last over first", shrunk)
+    typical = np.array([median(row) for row in _pull(record)[known]])
+    share = median(typical[len(typical) // 2 :])
+    if share > DECAY_RULES and shrunk < 0.5:
+        text = (
+            "The weight decay pulls {0:.2g} times as strongly as the gradient; weights shrank to {1:.2g} of their size."
+        )
+        evidence = Evidence(text, Number("decay over gradient", share), size)
+        return Found(DECAY, evidence, weight=STRONG if shrunk < 0.1 else WEAK)
+    if shrunk < 0.1:
+        text = "Weights shrank to {0:.2g} of their size: something pulls them to 0, a decay or a penalty in the loss."
+        return Found(DECAY, Evidence(text, size))
+    return None
 
 
 def _pull(record: Record) -> np.ndarray:

@@ -18,13 +18,16 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from gradclinic import diagnose, plots
+from gradclinic import diagnose, plots, recordfile
 from gradclinic.course.data import digits
 from gradclinic.record import HISTOGRAM_EDGES, Record
 from gradclinic.recorder import Recorder
 from gradclinic.recording.schedule import due
 
 ARRAYS = [f.name for f in dataclasses.fields(Record) if f.type is np.ndarray]
+ROWS = [name for name in ARRAYS if not name.startswith("told_")]  # those with a row for each recorded step
+# Estimates from the block that they were made in.
+ESTIMATED = ("guessing_loss", "loss_kind")
 
 
 class Training:
@@ -141,7 +144,7 @@ def test_the_file_holds_no_code_and_says_its_version(record, tmp_path):
     with np.load(record.save(tmp_path / "run"), allow_pickle=False) as held:
         header = json.loads(str(held["header"]))
         assert all(held[name].dtype.kind in "bifU" for name in held)
-    assert (header["format"], header["version"]) == ("gradclinic record", 1)
+    assert (header["format"], header["version"]) == ("gradclinic record", 2)
 
 
 def test_a_file_cut_off_anywhere_is_refused_by_name(record, tmp_path):
@@ -206,7 +209,7 @@ def rewritten(path: Path, change) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header, arrays: header.update(version=2), r"version 2.*reads up to 1"),
+        (lambda header, arrays: header.update(version=2), r"version 2.*reads up to 2"),
         (lambda header, arrays: header.update(format="another"), r"no record"),
         (lambda header, arrays: header.pop("layers"), r"lacks layers"),
         (lambda header, arrays: arrays.pop("loss"), r"lacks loss"),
@@ -243,7 +246,7 @@ def test_a_link_stays_a_link(record, tmp_path):
 def test_a_file_by_the_name_that_the_package_had_at_first_is_read(tmp_path):
     path = Path(__file__).with_name("earlier-format.npz")  # written by the package as it was then
     with np.load(path) as held:
-        assert json.loads(str(held["header"]))["format"] in Record.EARLIER_FORMATS
+        assert json.loads(str(held["header"]))["format"] in recordfile.EARLIER_FORMATS
     record = Record.load(path)
     assert (record.layers, record.activations, record.activation_kinds) == (("0", "2"), ("1",), ("Tanh",))
     assert (record.step.tolist(), record.last_step, record.first_bad_loss) == ([1, 3], 4, None)
@@ -315,7 +318,7 @@ def test_a_recorder_prints_its_record_and_its_notes():
 def test_as_plain_data_it_is_json_with_every_number_and_none_for_what_is_not_finite(make):
     record = make()
     held = json.loads(json.dumps(record.to_dict(), allow_nan=False))
-    assert (held.pop("format"), held.pop("version")) == ("gradclinic record", 1)
+    assert (held.pop("format"), held.pop("version")) == ("gradclinic record", 2)
     assert set(held) == {field.name for field in dataclasses.fields(Record)}
     for name in ARRAYS:
         array = getattr(record, name)
@@ -403,8 +406,8 @@ def test_a_training_stopped_kept_and_resumed_gives_the_record_of_one_that_ran_th
     joined = Record.load(tmp_path / "first.npz").then(Record.load(tmp_path / "second.npz"), after=12)
     assert joined.step.tolist() == sorted({*through.step, 12}), "the first has a row of its last step in any case"
     shared = np.isin(joined.step, through.step)
-    joined = dataclasses.replace(joined, **{name: getattr(joined, name)[shared] for name in ARRAYS})
-    same(joined, through, but=("last_step", "loss"))
+    joined = dataclasses.replace(joined, **{name: getattr(joined, name)[shared] for name in ROWS})
+    same(joined, through, but=("last_step", "loss", "answer_spread", *ESTIMATED))
     # a loss is the mean over the steps since the one recorded before, which the resumed recorder did not see
     seen = np.ones(len(through.step), dtype=bool)
     seen[np.flatnonzero(through.step > 12)[0]] = every == 1
@@ -420,13 +423,13 @@ def test_what_was_trained_after_the_checkpoint_is_left_out(tmp_path):
     assert first.step.tolist() == list(range(1, 14))
     second = Training(seed=1)
     second.resume(tmp_path / "checkpoint")
-    same(first.then(second.run(12, every=1), after=8), through, but=("last_step",))
+    same(first.then(second.run(12, every=1), after=8), through, but=("last_step", *ESTIMATED))
 
 
 def test_without_a_word_the_steps_go_on_from_the_last_one_that_is_known():
     sparse = Training().run(10, every=4)
     assert sparse.step.tolist() == [1, 5, 9, 10]
-    sparse = dataclasses.replace(sparse, **{name: getattr(sparse, name)[:-1] for name in ARRAYS})
+    sparse = dataclasses.replace(sparse, **{name: getattr(sparse, name)[:-1] for name in ROWS})
     assert dataclasses.replace(sparse, last_step=None).then(sparse).step.tolist() == [1, 5, 9, 10, 14, 18]
     assert dataclasses.replace(sparse, last_step=10).then(sparse).step.tolist() == [1, 5, 9, 11, 15, 19]
     thrice = dataclasses.replace(sparse, last_step=10)
@@ -495,16 +498,16 @@ def long(rows: int, layers: int = 100) -> Record:
 def test_a_row_costs_what_the_documentation_says(record):
     page = (Path(__file__).parents[2] / "book" / "reference" / "your-own-model.md").read_text()
     for text in (Record.__doc__, page):
-        assert "33 MB" in text
-        assert "660 MB" in text
-    assert "50 L + 16 A + 16 bytes" in Record.__doc__
-    assert "50 bytes for each layer, and 16 for each activation" in page
+        assert "75 MB" in text
+        assert "1.5 GB" in text
+    assert "133 L + 16 A + 89 bytes" in Record.__doc__
+    assert "133 bytes for each layer, and 16 for each activation" in page
     bare = dataclasses.replace(record, histogram=record.histogram[..., :0])
-    row = sum(getattr(bare, name).nbytes for name in ARRAYS) / len(bare.step)
-    assert row == 50 * len(bare.layers) + 16 * len(bare.activations) + 16
-    hundred = sum(getattr(long(1), name).nbytes for name in ARRAYS)
-    assert round(hundred * 100_000 / 20 / 1e6) == 33
-    assert round(hundred * 100_000 / 1e7) == 66
+    row = sum(getattr(bare, name).nbytes for name in ROWS) / len(bare.step)
+    assert row == 133 * len(bare.layers) + 16 * len(bare.activations) + 89
+    hundred = sum(getattr(long(1), name).nbytes for name in ROWS)
+    assert round(hundred * 100_000 / 20 / 1e6) == 75
+    assert round(hundred * 100_000 / 1e8) == 15
     rows = sum(due(number, None) for number in range(1, 100_001))
     assert f"makes {hundred * rows / 1e6:.0f} MB. Every step" in page
 

@@ -162,7 +162,7 @@ def test_a_loss_belongs_to_the_coming_step_or_to_the_one_just_done(events, told_
 
 
 def test_a_module_of_the_folder_imports_only_from_lines_above_its_own():
-    lines = re.findall(r"^\d\. (.+)$", README, re.MULTILINE)
+    lines = re.findall(r"^\d+\. (.+)$", README, re.MULTILINE)
     row = {name: number for number, line in enumerate(lines) for name in re.findall(r"`(\w+)`", line)}
     files = {path.stem: path for path in FOLDER.glob("*.py") if path.stem != "__init__"}
     assert set(row) == set(files), "every module has its place in the README"

@@ -226,7 +226,7 @@ def averaged_too_often(setup, variant):
     passes=0.8,
     style="modules",
 )
-def slow_graph_network(setup, variant):
+def slow_graph_network(setup, _variant):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -257,7 +257,7 @@ def slow_graph_network(setup, variant):
     passes=0.8,
     style="functions",
 )
-def sparse_tokens_two_optimizers(setup, variant):
+def sparse_tokens_two_optimizers(setup, _variant):
     class Bag(nn.Module):
         def __init__(self):
             super().__init__()

@@ -197,7 +197,7 @@ def schedule_stepped_per_batch(setup, variant):
     passes=0.8,
     style="modules",
 )
-def info_nce_with_high_floor(setup, variant):
+def info_nce_with_high_floor(setup, _variant):
     x, y = digits()
     net = setup.model(nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 32)))
     optimizer = torch.optim.AdamW(net.parameters(), setup.lr(1e-3))
@@ -222,7 +222,7 @@ def info_nce_with_high_floor(setup, variant):
     passes=0.85,
     style="functions",
 )
-def hardest_triplets(setup, variant):
+def hardest_triplets(setup, _variant):
     x, y = digits()
     net = setup.model(Embed())
     optimizer = torch.optim.Adam(net.parameters(), setup.lr(3e-4))
@@ -246,7 +246,7 @@ def hardest_triplets(setup, variant):
     passes=0.8,
     style="modules",
 )
-def byol_near_minus_one(setup, variant):
+def byol_near_minus_one(setup, _variant):
     x, y = digits()
 
     def encoder():

@@ -209,7 +209,7 @@ def weights_that_climb(setup, variant):
     passes=0.9,
     style="modules",
 )
-def lbfgs_with_closure(setup, variant):
+def lbfgs_with_closure(setup, _variant):
     x, y = curve(200)
     net = setup.model(nn.Sequential(nn.Linear(1, 24), nn.Tanh(), nn.Linear(24, 24), nn.Tanh(), nn.Linear(24, 1)))
     optimizer = torch.optim.LBFGS(net.parameters(), setup.lr(1.0), max_iter=10, line_search_fn="strong_wolfe")
@@ -235,7 +235,7 @@ def lbfgs_with_closure(setup, variant):
     passes=0.8,
     style="functions",
 )
-def oscillation_by_its_equation(setup, variant):
+def oscillation_by_its_equation(setup, _variant):
     net = setup.model(Tanh3())
     optimizer = torch.optim.Adam(net.parameters(), setup.lr(5e-3))
     with setup.watch(net) as recorder:
@@ -261,7 +261,7 @@ def oscillation_by_its_equation(setup, variant):
     passes=0.85,
     style="functions",
 )
-def sines_of_a_picture(setup, variant):
+def sines_of_a_picture(setup, _variant):
     xy, shade = picture()
     net = setup.model(Siren(2))
     optimizer = torch.optim.Adam(net.parameters(), setup.lr(1e-3))

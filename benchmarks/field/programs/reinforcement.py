@@ -327,7 +327,7 @@ def ppo_with_large_steps(setup, variant):
     passes=0.35,
     style="modules",
 )
-def q_learning_with_target_network(setup, variant):
+def q_learning_with_target_network(setup, _variant):
     s, a = pendulums(2000, 1), torch.randint(3, (2000,), generator=torch.Generator().manual_seed(2))
     new = swing(s, a)
     model = setup.model(value_net())
@@ -354,7 +354,7 @@ def q_learning_with_target_network(setup, variant):
     passes=0.8,
     style="functions",
 )
-def reinforce_on_a_grid(setup, variant):
+def reinforce_on_a_grid(setup, _variant):
     obs, after, goal = grid()
     model = setup.model(QNet())
     optimizer = torch.optim.Adam(model.parameters(), setup.lr(5e-3))
@@ -388,7 +388,7 @@ def reinforce_on_a_grid(setup, variant):
     passes=0.7,
     style="modules",
 )
-def ppo_on_digits(setup, variant):
+def ppo_on_digits(setup, _variant):
     x, y = digits()
     net = setup.model(DigitActorCritic(32))
     optimizer = torch.optim.Adam(net.parameters(), setup.lr(3e-3), eps=1e-5)
@@ -422,7 +422,7 @@ def ppo_on_digits(setup, variant):
     passes=-0.1,
     style="functions",
 )
-def actor_climbs_critic(setup, variant):
+def actor_climbs_critic(setup, _variant):
     class ActorCritic(nn.Module):
         def __init__(self):
             super().__init__()
