@@ -199,7 +199,12 @@ def score(runs: list[Run], said: list[str]) -> dict[str, object]:
 
 def first_steps(record: Record, rows: int) -> Record:
     """The record as it was after so many recorded steps."""
-    arrays = {name: value[:rows] for name, value in vars(record).items() if isinstance(value, np.ndarray)}
+    told = record.told_step <= (record.step[rows - 1] if rows else 0)
+    arrays = {
+        name: value[told] if name.startswith("told_") else value[:rows]
+        for name, value in vars(record).items()
+        if isinstance(value, np.ndarray)
+    }
     return replace(record, **arrays)
 
 

@@ -173,7 +173,8 @@ def diagnose(record: Record) -> Diagnosis:
     found = [*wiring.faults(record), *start.at_the_start(record, progress), *along.along_the_way(record, progress)]
     found.sort(key=_when)
     if broken is not None and broken.weight == CERTAIN:
-        return _verdict(record, _broken(broken, found))
+        causes = _broken(broken, found)
+        return _verdict(record, causes, *(() if causes[0] is broken else (broken.evidence,)))
     alarming = [one for one in found if one.weight >= _needed(progress)]
     if alarming and all(one.follows for one in alarming):  # what they follow from need not be sure by itself
         alarming = found
@@ -213,12 +214,12 @@ def _calm(record: Record, progress: Progress, found: list[Found], broken: Found 
         passing = found if broken is None else [broken, *found]
         weak = [one.evidence + " It learns all the same." for one in passing]
         return Diagnosis("healthy", (), (progress.evidence, *weak), (), _steps(record))
-    if strong:
-        return _undecided(record, progress.evidence, *(one.evidence for one in strong))
     if not progress.enough and progress.verdict in (NOT, SLOWLY, FELL):
         there = max(len(record.step), len(progress.losses))
         missing = _counted(ENOUGH_STEPS - there, "more step")
         return _undecided(record, f"The run is too short to tell: {missing} needed.", progress.evidence)
+    if strong:
+        return _undecided(record, progress.evidence, *(one.evidence for one in strong))
     if progress.verdict == NOT:
         elsewhere = (
             "No fault that a record shows was found, so look elsewhere: are labels and inputs paired, is the loss the "

@@ -123,7 +123,7 @@ class Record:
             looks at no example's own target.
         told_step, told_loss: shape (T,), every training step whose loss was told, recorded or not, and that loss; of
             several in one step the mean.
-        activation_kinds: class names of the activation modules, one for each of ``activations``.
+        activation_kinds, layer_kinds: class names of the activation modules and of the layers, one for each.
         last_step: the last training step that was watched, recorded or not; None where only the recorded are known.
         first_bad_loss: the first training step, recorded or not, whose loss was told as inf or NaN; None if none was,
             or if the record is in a file from before this was kept. Every step is also looked at for the next three.
@@ -165,6 +165,7 @@ class Record:
     first_bad_answer: int | None = None
     first_bad_weights: int | None = None
     bad_weights: tuple[str, ...] = ()
+    layer_kinds: tuple[str, ...] = ()
     answer_rms_before: float = math.nan
     loss_kind: str = ""
     guessing_loss: float = math.nan

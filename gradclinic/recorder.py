@@ -152,6 +152,7 @@ class Recorder:
             first_bad_answer=finite.answer,
             first_bad_weights=finite.weights,
             bad_weights=tuple(name for name in names if name in finite.layers),
+            layer_kinds=tuple(kind(watch.layers[i].module or self.model) for i in order.layers),
             answer_rms_before=finite.before,
             loss_kind=loss_kind,
             guessing_loss=guessing,

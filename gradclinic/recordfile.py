@@ -49,7 +49,16 @@ SHAPES |= _NEW
 NAMES = ("layers", "activations", "activation_kinds")
 # Numbers of steps, or None. All but the first may be missing in an earlier file.
 COUNTS = ("last_step", "first_bad_loss", "first_bad_input", "first_bad_answer", "first_bad_weights")
-OTHERS = ("chance_loss", "bad_weights", "answer_rms_before", "loss_kind", "guessing_loss", "loss_falls", "idle_passes")
+OTHERS = (
+    "chance_loss",
+    "bad_weights",
+    "layer_kinds",
+    "answer_rms_before",
+    "loss_kind",
+    "guessing_loss",
+    "loss_falls",
+    "idle_passes",
+)
 
 # What numpy and zipfile also raise for bytes that make no sense.
 _ODD = (NotImplementedError, OverflowError, TypeError, MemoryError, RuntimeError)
@@ -68,7 +77,7 @@ def write(path: str | PathLike[str], held: Mapping[str, Any]) -> Path:
     whole = target.resolve()  # what a link points to is replaced, not the link
     beside = whole.with_name(f".{whole.name}-{uuid.uuid4().hex[:8]}")
     header = {"format": FORMAT, "version": VERSION} | {name: held[name] for name in (*NAMES, *COUNTS)}
-    header |= {name: held[name] for name in ("bad_weights", "loss_kind", "loss_falls", "idle_passes")}
+    header |= {name: held[name] for name in ("bad_weights", "layer_kinds", "loss_kind", "loss_falls", "idle_passes")}
     numbers = {name: np.array(held[name]) for name in ("chance_loss", "answer_rms_before", "guessing_loss")}
     try:
         with beside.open("xb") as file:
@@ -134,7 +143,7 @@ def _held_in(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     held: dict[str, Any] = {name: arrays[name] for name in shapes} | {name: float(arrays[name]) for name in numbers}
     held |= {name: tuple(header[name]) for name in NAMES} | {name: header.get(name) for name in COUNTS}
     if version > 1:
-        held |= {"bad_weights": tuple(header.get("bad_weights", ()))}
+        held |= {name: tuple(header.get(name, ())) for name in ("bad_weights", "layer_kinds")}
         held |= {"loss_kind": str(header.get("loss_kind", "")), "loss_falls": bool(header.get("loss_falls", True))}
         held["idle_passes"] = int(header.get("idle_passes", 0))
     return held

@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 CROSS_ENTROPY, SQUARED = "cross-entropy", "squared error"
 BINARY, LIKELIHOOD = "binary cross-entropy", "negative log-likelihood"
@@ -34,6 +35,7 @@ class Revealed:
         self._low, self._high = math.inf, -math.inf
         self._classes: dict[str, Tensor] = {}  # kind -> how often each class was the target
         self._seen = Counter[str]()  # kind -> rows that this is of
+        self._own: dict[int, list[float]] = {}  # step -> mean loss of each pass, computed from answers and targets
         # For a squared error, of which the factor is only known with the loss. n entries, answers a, gradient g:
         self._squares: list[tuple[int, int, float]] = []  # step, n, sum of g^2
         self._sums: list[Tensor] | None = None  # over the examples of a, n g; then of a^2, n a g, n^2 g^2
@@ -50,7 +52,10 @@ class Revealed:
             return
         self._steps += 1
         self._low, self._high = min(self._low, float(answers.min())), max(self._high, float(answers.max()))
+        self._mean = math.nan
         kind = self._by_classes(answers, gradient) or (entries and self._by_entries(answers, gradient)) or ""
+        if kind:
+            self._own.setdefault(step, []).append(self._mean)
         self._kinds[kind] += 1
         if entries and not kind:
             self._square(step, answers, gradient)
@@ -80,8 +85,10 @@ class Revealed:
             log = bool((rows.logsumexp(1).abs() < 1e-3).all())
             probable = bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < 1e-3).all())
             if log and _alike(factor, label):
-                return self._count(LIKELIHOOD, one)
-            return self._count(LIKELIHOOD, one) if probable and _alike(factor * given, label) else ""
+                return self._count(LIKELIHOOD, one, -given)
+            if probable and _alike(factor * given, label):
+                return self._count(LIKELIHOOD, one, -given.clamp(min=1e-30).log())
+            return ""
         # where an answer is sure and right, its gradient is a small difference of rounded numbers
         if not bool((back.sum(1).abs() <= 1e-3 * lengths + 1e-5 * lengths.max()).all()):
             return ""
@@ -95,7 +102,7 @@ class Revealed:
             factor = -back.gather(1, label[:, None])[:, 0][sure] / wrong[sure]
             off = (back[sure] - factor[:, None] * (shares - one)[sure]).norm(dim=1) / lengths[sure]
             if float((off < _TOLERANCE).double().mean()) >= _AGREE and _alike(factor, label[sure]):
-                return self._count(kind, one)
+                return self._count(kind, one, -rows.log_softmax(1).gather(1, label[:, None]))
         for factor_of_all in (1 / len(rows), 1.0):  # smoothed labels: one share is large, the others are equal
             target = shares - back / factor_of_all
             high = target.max(1).values
@@ -103,10 +110,12 @@ class Revealed:
             smoothed = torch.where(target == high[:, None], high[:, None], rest[:, None])
             even = (target - smoothed).abs().max(1).values < _TOLERANCE
             if float((even & (high > 0.5) & (rest > -_TOLERANCE)).double().mean()) >= _AGREE:
-                return self._count(kind, target.clamp(0, 1))
+                target = target.clamp(0, 1)
+                return self._count(kind, target, -(target * rows.log_softmax(1)).sum(1))
         return ""
 
-    def _count(self, kind: str, targets: Tensor) -> str:
+    def _count(self, kind: str, targets: Tensor, losses: Tensor) -> str:
+        self._mean = float(losses.mean())
         counts = targets.sum(0).cpu()
         before = self._classes.get(kind)
         self._passes += 1
@@ -121,13 +130,16 @@ class Revealed:
         for factor in (answers.numel(), len(answers), 1):
             target = answers.sigmoid() - gradient * factor
             if _is_binary(target):
-                return self._count(BINARY, target.round().reshape(len(target), -1))
+                target = target.round().reshape(len(target), -1)
+                scores = answers.reshape(len(target), -1)
+                return self._count(BINARY, target, functional.softplus(scores) - target * scores)
         if bool((answers >= 0).all()) and bool((answers <= 1).all()):
             for factor in (answers.numel(), len(answers), 1):
                 target = answers - gradient * factor * (answers * (1 - answers)).clamp(min=1e-12)
                 if _is_binary(target):
-                    self._count(LIKELIHOOD + " of two", target.round().reshape(len(target), -1))
-                    return LIKELIHOOD + " of two"
+                    target = target.round().reshape(len(target), -1)
+                    right = (target - (1 - answers.reshape(len(target), -1))).abs().clamp(min=1e-30)
+                    return self._count(LIKELIHOOD + " of two", target, -right.log())
         return ""
 
     def _square(self, step: int, answers: Tensor, gradient: Tensor) -> None:
@@ -158,15 +170,28 @@ class Revealed:
         if count < _STEPS_AGREE * self._steps or self._pure > _STEPS_AGREE * self._passes:
             return "", math.nan
         counts, rows = self._classes[kind].double().numpy(), self._seen[kind]
+        unit = self._unit(told_step, told_loss)
         if kind in (BINARY, LIKELIHOOD + " of two"):
             share = np.clip(counts / rows, 1e-12, 1 - 1e-12)
-            guess = float(-(share * np.log(share) + (1 - share) * np.log(1 - share)).mean())
+            guess = unit * float(-(share * np.log(share) + (1 - share) * np.log(1 - share)).mean())
             squashed = kind == BINARY and self._low >= 0 and self._high <= 1 and self._steps > 9
             return (SQUASHED if squashed else "") + BINARY, guess
         there = counts[counts > 0] / counts.sum()
         # few rows show fewer classes than there are (Miller 1955); of very few nothing is said
-        guess = float(-(there * np.log(there)).sum()) + (len(there) - 1) / (2 * rows)
+        guess = unit * (float(-(there * np.log(there)).sum()) + (len(there) - 1) / (2 * rows))
         return kind, guess if rows >= 5 * len(there) else math.nan
+
+    def _unit(self, told_step: np.ndarray, told_loss: np.ndarray) -> float:
+        """How many times the mean over examples and entries the told losses are: a sum is many times as large. NaN if
+        that differs from step to step, as it does if something else is added."""
+        told = dict(zip(told_step.tolist(), told_loss.tolist(), strict=True))
+        pairs = [(told[step], float(np.mean(own))) for step, own in self._own.items() if step in told]
+        ratios = np.array([loss / own for loss, own in pairs if own > 1e-4 and math.isfinite(loss)])
+        if len(ratios) < 3:
+            return 1.0
+        unit = float(np.median(ratios))
+        scatter = float(np.median(np.abs(ratios / unit - 1))) if unit > 0 else math.inf
+        return unit if scatter < 0.2 else math.nan
 
     def _squared_error(self, told: dict[int, float]) -> tuple[str, float]:
         """It is one if loss / (n sum g^2) is the same in every step; that is then half of the factor that is sought."""

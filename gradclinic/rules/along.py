@@ -108,12 +108,12 @@ def too_low(record: Record, progress: Progress) -> Found | None:
             return Found(TOO_LOW, Evidence(text, number), step=step, circumstances=(BY_SCHEDULE,))
     started_low = progress.known and len(progress.losses) and progress.losses[0] < 0.8 * progress.reference
     usual = median(ratios)
-    if usual < UPDATE_TOO_SMALL and not started_low:
+    # a loss that falls, but hardly, falls slowly for that very reason
+    crawls = progress.known and progress.recent > 0.9 * progress.reference and progress.verdict == SLOWLY
+    if usual < UPDATE_TOO_SMALL * (3 if crawls else 1) and not started_low:
         power = max(round(math.log10(3e-3 / usual)), 1) if usual > 0 else 1
         text = f"A typical update is {{0:.2g}} {_GUIDE}"
-        # a loss that falls, but hardly, falls slowly for that very reason
-        crawls = progress.known and progress.recent > 0.9 * progress.reference
-        weight = STRONG if crawls and progress.verdict == SLOWLY else WEAK
+        weight = STRONG if crawls else WEAK
         return Found(TOO_LOW, Evidence(text, Number("usual update", usual)), weight=weight, factor=10.0**power)
     return None
 

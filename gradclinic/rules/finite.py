@@ -9,6 +9,12 @@ from gradclinic.remedies import IN_BACKWARD, IN_INPUT, IN_LAYER, IN_LOSS
 from gradclinic.rules.evidence import CERTAIN, WEAK, Evidence, Found, Number
 from gradclinic.rules.limits import GROWN
 
+# Norm of the weights times the size of what enters: in half precision such a product is infinite.
+PRODUCT = 1e4
+
+# Kinds of layers that do nothing but multiply and add.
+_PRODUCTS = ("Linear", "Conv", "Bilinear")
+
 NOT_FINITE, OVERFLOW = "not finite", "overflow"
 
 
@@ -55,6 +61,17 @@ def _through_layers(record: Record, step: int) -> Evidence | None:
     rows = np.flatnonzero(record.step == step)
     if not len(rows):
         return None
+    weights, given = record.weight_norm[rows[0]], record.entering_rms[rows[0]]
+    broken = np.flatnonzero(record.output_nonfinite[rows[0]])
+    if len(broken) and weights[broken[0]] * given[broken[0]] > PRODUCT:
+        number = Number("weights times input", float(weights[broken[0]] * given[broken[0]]), step)
+        return Evidence("There weights and input are so large that their product reaches {0:.2g}.", number)
+    if len(broken) and np.isfinite(given[broken[0]]):
+        layer, kind = record.layers[broken[0]], record.layer_kinds[broken[0]] if record.layer_kinds else ""
+        if np.isposinf(record.output_rms[rows[0], broken[0]]):
+            return Evidence(f"The output of {layer} is inf and not NaN: a number that is too large.")
+        if kind.startswith(_PRODUCTS):
+            return Evidence(f"What enters {layer} is finite, and it only multiplies and adds: a product is too large.")
     sizes = record.output_rms[rows[0]]
     sizes = sizes[np.isfinite(sizes)]
     if len(sizes) < 2 or not sizes[0] > 0:

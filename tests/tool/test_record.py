@@ -27,7 +27,7 @@ from gradclinic.recording.schedule import due
 ARRAYS = [f.name for f in dataclasses.fields(Record) if f.type is np.ndarray]
 ROWS = [name for name in ARRAYS if not name.startswith("told_")]  # those with a row for each recorded step
 # Estimates from the block that they were made in.
-ESTIMATED = ("guessing_loss", "loss_kind")
+ESTIMATED = ("guessing_loss", "loss_kind", "entering_dead")
 
 
 class Training:
@@ -209,7 +209,7 @@ def rewritten(path: Path, change) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda header, arrays: header.update(version=2), r"version 2.*reads up to 2"),
+        (lambda header, arrays: header.update(version=3), r"version 3.*reads up to 2"),
         (lambda header, arrays: header.update(format="another"), r"no record"),
         (lambda header, arrays: header.pop("layers"), r"lacks layers"),
         (lambda header, arrays: arrays.pop("loss"), r"lacks loss"),

@@ -218,7 +218,7 @@ def test_a_healthy_training_is_not_disturbed():
     recorder = Recorder(network(), on_alarm=told.append)
     with recorder:
         train(recorder, 300, lr=0.1)
-    assert recorder.check().healthy
+    assert not recorder.check().alarming
     assert told == []
 
 

@@ -55,21 +55,30 @@ def entropy(drawn):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
-    ("loss", "answer", "kind"),
+    ("loss", "answer", "kind", "times"),
     [
-        (functional.cross_entropy, lambda s: s, "cross-entropy"),
-        (lambda a, t: 3 * functional.cross_entropy(a, t, reduction="sum"), lambda s: s, "cross-entropy"),
-        (lambda a, t: functional.cross_entropy(a, t, torch.tensor([1.0, 2, 3, 4])), lambda s: s, "cross-entropy"),
-        (functional.cross_entropy, lambda s: s.softmax(1), "squashed cross-entropy"),
-        (functional.nll_loss, lambda s: s.log_softmax(1), "negative log-likelihood"),
-        (lambda a, t: functional.nll_loss(a.log(), t), lambda s: s.softmax(1), "negative log-likelihood"),
+        (functional.cross_entropy, lambda s: s, "cross-entropy", 1),
+        (lambda a, t: 3 * functional.cross_entropy(a, t, reduction="sum"), lambda s: s, "cross-entropy", 3 * BATCH),
+        (functional.cross_entropy, lambda s: s.softmax(1), "squashed cross-entropy", 1),
+        (functional.nll_loss, lambda s: s.log_softmax(1), "negative log-likelihood", 1),
+        (lambda a, t: functional.nll_loss(a.log(), t), lambda s: s.softmax(1), "negative log-likelihood", 1),
     ],
 )
-def test_losses_over_classes(loss, answer, kind, seed):
+def test_losses_over_classes(loss, answer, kind, times, seed):
+    """A sum over the batch is so many times as large, and so is what guessing gets."""
     drawn = labels(seed)
     record = recorded(loss, drawn, answer, seed=seed)
     assert record.loss_kind == kind
-    assert record.guessing_loss == pytest.approx(entropy(drawn), abs=0.01)
+    assert record.guessing_loss == pytest.approx(times * entropy(drawn), rel=0.01)
+
+
+def test_classes_with_weights():
+    """What is guessed is by the shares, and the best answer by the weights, too: about the same, not exactly."""
+    drawn, weights = labels(), torch.tensor([1.0, 2, 3, 4])
+    record = recorded(lambda a, t: functional.cross_entropy(a, t, weights), drawn)
+    assert record.loss_kind == "cross-entropy"
+    best = chance_loss(drawn.flatten(), lambda a, t: functional.cross_entropy(a.float(), t, weights))
+    assert record.guessing_loss == pytest.approx(best, rel=0.2)
 
 
 def test_classes_in_the_second_dimension_and_places_behind():
