@@ -136,6 +136,7 @@ class Record:
         guessing_loss: of that loss, what the best answer gets that ignores the input, estimated from the targets that
             its gradients reveal.
         idle_passes: where no step was ever seen, how many times a gradient came while the weights stayed as they were.
+        target_low, target_high: of a squared error, the lowest and the highest target, as the gradients reveal them.
         loss_falls: False if the training's loss is of a kind that need not fall.
     """
 
@@ -169,6 +170,8 @@ class Record:
     answer_rms_before: float = math.nan
     loss_kind: str = ""
     guessing_loss: float = math.nan
+    target_low: float = math.nan
+    target_high: float = math.nan
     loss_falls: bool = True
     idle_passes: int = 0
     entering_rms: np.ndarray = field(default_factory=_unknown)
@@ -349,7 +352,7 @@ class Record:
             joined[name] = np.concatenate([getattr(self, name)[kept], getattr(later, name)])
         joined["step"] = np.concatenate([self.step[self.step <= after], later.step + after])
         joined["told_step"] = np.concatenate([self.told_step[self.told_step <= after], later.told_step + after])
-        for name in ("chance_loss", "guessing_loss", "answer_rms_before"):
+        for name in ("chance_loss", *recordfile.NUMBERS):
             joined[name] = getattr(self if math.isnan(getattr(later, name)) else later, name)
         for name in COUNTS:
             bad = getattr(self, name)
@@ -364,7 +367,9 @@ class Record:
         )
 
 
-assert {*SHAPES, *NAMES, *COUNTS, *recordfile.OTHERS} == {f.name for f in fields(Record)}, "a field no file would hold"
+assert {*SHAPES, *NAMES, *COUNTS, *recordfile.OTHERS, *recordfile.NUMBERS} == {f.name for f in fields(Record)}, (
+    "a field no file would hold"
+)
 
 
 def _plain(values: Any) -> Any:

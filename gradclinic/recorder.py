@@ -139,6 +139,7 @@ class Recorder:
         modules = [watch.activations[i] for i in order.activations]
         fields: dict[str, Any] = watch.rows.fields(order)
         loss_kind, guessing = watch.answers.revealed.verdict(fields["told_step"], fields["told_loss"])
+        ends = watch.answers.revealed.target_ends(loss_kind, fields["told_step"], fields["told_loss"])
         names = [watch.layers[i].name for i in order.layers]
         finite = watch.finite
         return Record(
@@ -156,6 +157,8 @@ class Recorder:
             answer_rms_before=finite.before,
             loss_kind=loss_kind,
             guessing_loss=guessing,
+            target_low=ends[0],
+            target_high=ends[1],
             loss_falls=self.loss_falls,
             idle_passes=watch.idle_passes,
             **fields,

@@ -49,16 +49,8 @@ SHAPES |= _NEW
 NAMES = ("layers", "activations", "activation_kinds")
 # Numbers of steps, or None. All but the first may be missing in an earlier file.
 COUNTS = ("last_step", "first_bad_loss", "first_bad_input", "first_bad_answer", "first_bad_weights")
-OTHERS = (
-    "chance_loss",
-    "bad_weights",
-    "layer_kinds",
-    "answer_rms_before",
-    "loss_kind",
-    "guessing_loss",
-    "loss_falls",
-    "idle_passes",
-)
+NUMBERS = ("answer_rms_before", "guessing_loss", "target_low", "target_high")  # of version 2
+OTHERS = ("chance_loss", "bad_weights", "layer_kinds", "loss_kind", "loss_falls", "idle_passes")
 
 # What numpy and zipfile also raise for bytes that make no sense.
 _ODD = (NotImplementedError, OverflowError, TypeError, MemoryError, RuntimeError)
@@ -78,7 +70,7 @@ def write(path: str | PathLike[str], held: Mapping[str, Any]) -> Path:
     beside = whole.with_name(f".{whole.name}-{uuid.uuid4().hex[:8]}")
     header = {"format": FORMAT, "version": VERSION} | {name: held[name] for name in (*NAMES, *COUNTS)}
     header |= {name: held[name] for name in ("bad_weights", "layer_kinds", "loss_kind", "loss_falls", "idle_passes")}
-    numbers = {name: np.array(held[name]) for name in ("chance_loss", "answer_rms_before", "guessing_loss")}
+    numbers = {name: np.array(held[name]) for name in ("chance_loss", *NUMBERS)}
     try:
         with beside.open("xb") as file:
             arrays: dict[str, Any] = {name: held[name] for name in SHAPES}
@@ -127,7 +119,7 @@ def _held_in(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             f"is a record of version {version}, and this package reads up to {VERSION}: a newer one is needed"
         )
     shapes = {name: shape for name, shape in SHAPES.items() if version > 1 or name not in _NEW}
-    numbers = ["chance_loss"] if version == 1 else ["chance_loss", "answer_rms_before", "guessing_loss"]
+    numbers = ["chance_loss"] if version == 1 else ["chance_loss", *NUMBERS]
     missing = ({*NAMES, "last_step"} - set(header)) | ({*shapes, *numbers} - set(arrays))
     if missing:
         raise ValueError(f"is a damaged record: it lacks {', '.join(sorted(missing))}")

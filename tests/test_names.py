@@ -10,7 +10,7 @@ from tests.helpers import ROOT, absent
 
 FORMER = "grad" + "lab"
 # A record kept under the former name still loads: the constant that knows it, and the test that tries it.
-MAY_NAME_IT = {"gradclinic/record.py", "tests/tool/test_record.py"}
+MAY_NAME_IT = {"gradclinic/recordfile.py", "tests/tool/test_record.py"}
 
 # `pip install` of the bare name, in any quotes, with extras or a version. A path (`.`, a wheel) or an address
 # (`gradclinic[course] @ git+https://...`) is ours and may stand.
@@ -33,7 +33,7 @@ def tracked() -> dict[str, str]:
 def test_the_former_name_stands_only_where_a_record_of_the_former_format_is_loaded(tracked):
     found = {path for path, text in tracked.items() if FORMER in (path + text).lower()}
     assert found <= MAY_NAME_IT, f"the package is called {NAME}"
-    assert tracked["gradclinic/record.py"].lower().count(FORMER) == 1
+    assert tracked["gradclinic/recordfile.py"].lower().count(FORMER) == 1
 
 
 def test_nobody_is_told_to_fetch_the_package_from_the_index(tracked):

@@ -9,6 +9,7 @@ Finished runs are kept in ``_build/benchmarks/field``, so rules can be changed w
 """
 
 import argparse
+import datetime
 import hashlib
 import importlib
 import json
@@ -17,8 +18,10 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -87,6 +90,34 @@ def verdict(records: list[Watched], chance: bool) -> Diagnosis:
     return order[0]
 
 
+# --- the rules of others, as far as norms and losses tell -----------------------------------------------------------
+
+
+def plain_norms(record: Record) -> str:
+    """A gradient norm of the first or last layer below 1e-4 or above 100, or not finite."""
+    norms = record.gradient_norm[:, [0, -1]] if record.layers else np.empty((0, 2))
+    known = norms[np.isfinite(norms)]
+    if record.nonfinite.any() or (known > 100).any():
+        return "exploding"
+    return "vanishing" if (known < 1e-4).any() else HEALTHY
+
+
+def autotrainer(record: Record) -> str:
+    """Zhang et al. 2021 (ICSE), table 1: without its accuracy, which a record does not hold."""
+    first, last = (record.gradient_norm[:, [0, -1]] if record.layers else np.empty((0, 2))).T
+    losses = record.told_loss
+    if record.nonfinite.any() or not np.isfinite(losses).all() or (losses >= 1e5).any():
+        return "exploding"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = first / last
+    if ((ratio < 1e-3) & (first < 1e-4)).any():
+        return "vanishing"
+    return "exploding" if (ratio > 70).any() else HEALTHY
+
+
+PEERS = {"AutoTrainer, without accuracy": autotrainer, "plain norm thresholds": plain_norms}
+
+
 def applied(case: Case, remedy: Remedy) -> bool:
     """Whether a remedy mends the case: tried, where it is a setting; where it is a line of code, if it is the fix."""
     if remedy.factor is not None:
@@ -120,6 +151,9 @@ def report(cases: list[Case]) -> dict[str, object]:
             row |= {"said": said.kind, "with chance": told.kind, "every step": often.kind}
             row["right"] = said.kind in (case.kind, *case.also) if not works else said.kind == HEALTHY
             row["right with chance"] = told.kind in (case.kind, *case.also) if not works else told.kind == HEALTHY
+            for name, rule in PEERS.items():
+                kinds = [rule(record) for record, _ in records]
+                row[name] = next((kind for kind in kinds if kind != HEALTHY), HEALTHY)
             row["also found"] = [f.kind for f in said.findings[1:]]
             if not works and said.remedies:
                 row["mended"] = applied(case, said.remedies[0])
@@ -146,6 +180,17 @@ def summary(rows: list[dict]) -> dict[str, object]:
             "works": len(fine),
             "called healthy": count(fine, name, lambda kind: kind == HEALTHY),
             "alarms": count(fine, name, lambda kind: kind not in (HEALTHY, "undecided")),
+        }
+    for name in PEERS:
+        rights = [row[name] in (case.kind, *case.also) for row in broken for case in [CASES[row["case"]]]]
+        figures[name] = {
+            "broken": len(broken),
+            "right": sum(rights),
+            "undecided": 0,
+            "healthy": count(broken, name, lambda kind: kind == HEALTHY),
+            "works": len(fine),
+            "called healthy": count(fine, name, lambda kind: kind == HEALTHY),
+            "alarms": count(fine, name, lambda kind: kind != HEALTHY),
         }
     by_kind = Counter((row["truth"], row["said"]) for row in broken)
     return {
@@ -207,6 +252,8 @@ def main() -> None:
         print(f"\n=== {half} ===\n{written(figures[half])}")
     if options.train or options.show or options.half:
         return
+    figures["date"] = datetime.date.today().isoformat()
+    figures["versions"] = {name: version(name) for name in ("torch", "gradclinic")}
     finished = KEPT.with_suffix(".tmp")
     finished.write_text(json.dumps(figures, indent=1) + "\n")
     finished.replace(KEPT)

@@ -42,7 +42,6 @@ class Parameters(Observer):
         # Of the last row, a value for each parameter, so that another optimiser can add to it.
         self._squares: dict[str, np.ndarray] = {}
         self._counts: np.ndarray | None = None
-        self._given: set[int] = set()
         self.know(layers, None)
 
     def know(self, layers: Sequence[Layer], ranks: Ranks | None) -> None:
@@ -58,9 +57,9 @@ class Parameters(Observer):
         columns: dict[str, tuple[tuple[int, ...], type]] = dict.fromkeys(names, ((size,), np.float64))
         return columns | ({"histogram": ((size, BINS), np.int32)} if self._histograms else {})
 
-    def given(self) -> list[nn.Parameter]:
-        """Those that some optimiser has held so far, each once."""
-        return [self._parameters[i] for i in sorted(self._given)]
+    def given(self, reading: Reading) -> list[nn.Parameter]:
+        """Those that an optimiser holds."""
+        return [self._parameters[i] for i in reading.held]
 
     # --- who holds what ----------------------------------------------------------------------------------------------
 
@@ -93,7 +92,6 @@ class Parameters(Observer):
             closure: whether the gradients are computed inside the step, so that they can only be read after it.
         """
         held = self.held(optimizer)
-        self._given.update(held)
         copied = [i for i in held if closure or _may_move(self._parameters[i])] if self._updates else []
         for i in copied:
             copy, weights = self._copies.get(i), own(self._parameters[i])

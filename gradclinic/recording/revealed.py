@@ -40,6 +40,7 @@ class Revealed:
         self._squares: list[tuple[int, int, float]] = []  # step, n, sum of g^2
         self._sums: list[Tensor] | None = None  # over the examples of a, n g; then of a^2, n a g, n^2 g^2
         self._examples = 0
+        self._ends: dict[str, tuple[float, float]] = {}  # reduction -> lowest and highest target, if it is that one
 
     def see(self, step: int, answers: Tensor, gradient: Tensor, entries: int) -> None:
         """Take in the answers of one pass, in double precision, and the loss gradient there.
@@ -149,6 +150,10 @@ class Revealed:
         sums = [rows.sum(0), back.sum(0), (rows * rows).sum(0), (rows * back).sum(0), (back * back).sum(0)]
         if self._sums is not None and self._sums[0].shape != sums[0].shape:
             return
+        for reduction, factor in _reductions(rows.shape[1], rows.numel()).items():
+            low, high = (float(end) for end in (rows - factor * back).aminmax())
+            before = self._ends.get(reduction, (math.inf, -math.inf))
+            self._ends[reduction] = min(low, before[0]), max(high, before[1])
         self._sums = sums if self._sums is None else [a + b for a, b in zip(self._sums, sums, strict=True)]
         self._examples += len(rows)
         self._squares.append((step, answers.numel(), float((gradient * gradient).sum())))
@@ -181,6 +186,19 @@ class Revealed:
         guess = unit * (float(-(there * np.log(there)).sum()) + (len(there) - 1) / (2 * rows))
         return kind, guess if rows >= 5 * len(there) else math.nan
 
+    def target_ends(self, kind: str, told_step: np.ndarray, told_loss: np.ndarray) -> tuple[float, float]:
+        """Lowest and highest target of a squared error, NaN if they are not known."""
+        ratios = self._ratios(dict(zip(told_step.tolist(), told_loss.tolist(), strict=True)))
+        if kind == SQUARED and ratios and self._sums is not None:
+            factor = float(np.median(ratios))
+            for reduction, known in _reductions(len(self._sums[0]), self._squares[0][1]).items():
+                if abs(factor / known - 1) < _TOLERANCE:
+                    return self._ends[reduction]
+        return math.nan, math.nan
+
+    def _ratios(self, told: dict[int, float]) -> list[float]:
+        return [2 * told[step] / (n * square) for step, n, square in self._squares if step in told and square > 0]
+
     def _unit(self, told_step: np.ndarray, told_loss: np.ndarray) -> float:
         """How many times the mean over examples and entries the told losses are: a sum is many times as large. NaN if
         that differs from step to step, as it does if something else is added."""
@@ -195,15 +213,15 @@ class Revealed:
 
     def _squared_error(self, told: dict[int, float]) -> tuple[str, float]:
         """It is one if loss / (n sum g^2) is the same in every step; that is then half of the factor that is sought."""
-        ratios = [2 * told[step] / (n * square) for step, n, square in self._squares if step in told and square > 0]
+        ratios = self._ratios(told)
         if len(ratios) < 5 or self._sums is None or len(ratios) < _STEPS_AGREE * self._steps:
             return "", math.nan
         factor = float(np.median(ratios))
         scatter = float(np.median(np.abs(np.array(ratios) / factor - 1))) if factor > 0 else math.inf
         if scatter > _TOLERANCE:
             return "", math.nan
-        size = len(self._sums[0])
-        usual = [a * b for a in (0.5, 1.0) for b in (1, size, self._squares[0][1])]
+        size, n = len(self._sums[0]), self._squares[0][1]
+        usual = [times * known for times in (1, 2) for known in _reductions(size, n).values()]
         losses = np.array([told[step] for step, _, _ in self._squares if step in told])
         # while a loss stands still every ratio is the same
         if (
@@ -215,6 +233,11 @@ class Revealed:
         mean = answers - factor * back
         variance = squares - 2 * factor * mixed + factor**2 * back_squares - mean**2
         return SQUARED, float(np.maximum(variance, 0).mean() / (2 * factor))
+
+
+def _reductions(columns: int, entries: int) -> dict[str, float]:
+    """What n times the gradient is to be multiplied by to give answers - targets, by how a squared error is reduced."""
+    return {"mean": 0.5, "sum over the columns": 0.5 / columns, "sum": 0.5 / entries}
 
 
 def _alike(factors: Tensor, labels: Tensor) -> bool:

@@ -58,7 +58,7 @@ class Watch:
         self.activations = activations_of(model) if activations else []
         self.step, self.notes, self.losses = Step(), Notes(), Losses()
         self._parameters = Parameters(self.layers, self.notes, updates, histograms)
-        self._clearing = Clearing(self._parameters.given)
+        self._clearing = Clearing()
         self._outputs = Outputs(self.layers, self.notes, activations, self._backward_begins)
         self.answers = Answers(self.notes, activations)
         self.finite = Finite(self.notes, lambda: layers_not_finite(self.layers))
@@ -218,6 +218,7 @@ class Watch:
             with self.notes.guard("a step"), torch.no_grad():
                 self._reading = self._parameters.before(optimizer, joins, closure)
                 self._settings.see(optimizer)
+                self._clearing.know(optimizer, self._parameters.given(self._reading))
         else:
             self._stamp = self._parameters.gradient_stamp()
 
@@ -233,6 +234,7 @@ class Watch:
         if reading is not None and (self.rows.has(number) if joins else due(number, self._every)):
             with self.notes.guard("a step"), torch.no_grad():
                 self._parameters.after(reading, joins)
+                self._clearing.stepped(optimizer)
                 if joins:
                     self.rows.change_last(self._parameters, self._ranks)
                     self.rows.change_last(self._settings, self._ranks)

@@ -124,11 +124,11 @@ def too_low(record: Record, progress: Progress) -> Found | None:
 def diverging(record: Record, progress: Progress) -> Found | None:
     """The loss rises and goes on rising, after it had been lower, and not by the first updates."""
     losses, steps = progress.losses, progress.steps
-    if len(losses) < 40 or not record.loss_falls or losses.min() <= 0:
+    if len(losses) < 40 or not record.loss_falls or losses.min() < 0:
         return None
     found = blocks(losses)
     lowest = int(found.argmin())
-    best, last = float(found[lowest]), float(found[-1])
+    best, last = max(float(found[lowest]), 1e-6 * float(losses[0])), float(found[-1])
     after = found[lowest:]
     above = np.flatnonzero(after > RISES_ABOVE * best)
     if len(after) < 4 or not len(above):
@@ -185,7 +185,7 @@ def faded(record: Record, progress: Progress) -> Found | None:
 BINARY = "binary cross-entropy"
 
 
-def output_layer(record: Record, progress: Progress) -> Found | None:
+def output_layer(record: Record, _progress: Progress) -> Found | None:
     """What leaves the model is squashed, and the loss does so itself, or would have to see numbers beyond."""
     known = np.isfinite(record.answer_low) & np.isfinite(record.answer_high)
     if known.sum() < 5:
@@ -208,7 +208,7 @@ def output_layer(record: Record, progress: Progress) -> Found | None:
         evidence = Evidence("In {0:.0f} recorded steps every answer is exactly 1: a softmax over one unit.", rows)
         return Found(OUTPUT, evidence, weight=STRONG, circumstances=(SIGMOID,))
     raw = kind == "cross-entropy" or (kind == "" and bool((record.answer_gradient_sum[known] < 1e-3).all()))
-    return _raw_scores(low, high) if raw else _numbers(low, high, progress) if kind != BINARY else None
+    return _raw_scores(low, high) if raw else _numbers(record, low, high) if kind != BINARY else None
 
 
 def _ends(text: str, low: np.ndarray, high: np.ndarray) -> Evidence:
@@ -227,10 +227,19 @@ def _raw_scores(low: np.ndarray, high: np.ndarray) -> Found | None:
     return None
 
 
-def _numbers(low: np.ndarray, high: np.ndarray, progress: Progress) -> Found | None:
+def _numbers(record: Record, low: np.ndarray, high: np.ndarray) -> Found | None:
     """For numbers: they press against the end of the range of a sigmoid, a tanh or a ReLU, or are all 0."""
     bottom, top = float(low.min()), float(high.max())
-    if bottom >= 0 and (low[-3:] == 0).all() and (high[-3:] == 0).all() and len(progress.losses):
+    reach = record.target_high - record.target_low
+    below, above = bottom - record.target_low > 0.1 * reach, record.target_high - top > 0.1 * reach
+    floor = (low == bottom).mean() >= IN_ALL and bottom in (0.0, -1.0)
+    held = bottom >= -1 and top <= 1 and ((high > 0.98).any() or (low < -0.98).any())
+    if (floor and below) or (held and (below or above)):
+        ends = (Number("target_low", record.target_low), Number("target_high", record.target_high))
+        evidence = _ends("The answers lie between {0:.2g} and {1:.3g} in all recorded steps", low, high)
+        evidence += Evidence(", and the targets between {0:.2g} and {1:.3g}.", *ends)
+        return Found(OUTPUT, evidence, weight=STRONG, circumstances=(RECTIFIED if floor else BOUNDED,))
+    if bottom >= 0 and (low[-3:] == 0).all() and (high[-3:] == 0).all():
         text = "The answers are never below {0:.2g}, were up to {1:.3g}, and by now are all exactly 0."
         return Found(OUTPUT, _ends(text, low, high), circumstances=(RECTIFIED,))
     inside = (bottom >= 0 or bottom >= -1) and top <= 1

@@ -13,7 +13,6 @@ from gradclinic.rules.limits import (
     FALLS_FAR_BELOW,
     LEARNS_BELOW,
     LEARNS_WELL_BELOW,
-    SAME_ANSWERS,
     SAME_BELOW,
 )
 
@@ -79,7 +78,8 @@ def varied(record: Record, recent: float) -> bool | None:
     if not len(late) or recent <= 0:
         return None
     differs, rms = median(spread[late]), median(size[late])
-    return bool(differs**2 > SAME_ANSWERS * recent and differs > SAME_BELOW * rms)
+    # by so much more than what is left of the loss that answers which do not belong to the targets would leave more
+    return bool(min(differs, differs**2) > 2 * recent and differs > SAME_BELOW * rms)
 
 
 def progress_of(record: Record) -> Progress:
@@ -105,7 +105,7 @@ def progress_of(record: Record) -> Progress:
     now = Number("recent loss", recent)
     if not record.loss_falls:
         return judged(UNKNOWN, Evidence("Its loss is of a kind that need not fall; now it is {0:.3g}.", now))
-    positive = losses.min() > 0
+    positive = losses.min() >= 0 and first > 0  # a cross-entropy of sure answers is exactly 0
     if not known:
         reference = first
         if not positive:

@@ -24,6 +24,8 @@ def _names(record: Record, which: np.ndarray) -> tuple[str, ...]:
 def trainable(record: Record) -> np.ndarray:
     """Shape (L,): layers that ask for a gradient and, where that was watched, were used."""
     used = np.isfinite(record.output_rms).any(0) | record.output_nonfinite.any(0)
+    # what runs inside gradient checkpointing is seen when it is repeated, which it is not if no gradient comes there
+    used |= np.isfinite(record.learning_rate).any(0) if not used.all() else False
     asks: np.ndarray = np.logical_not(record.frozen.all(0))
     # of what has no output of its own (inside a recurrent stack, the model's own parameters) it is not known
     if used.any():
@@ -60,7 +62,8 @@ def no_gradient(record: Record) -> Found | None:
         follows = not missing and not same
         return Found(NO_GRADIENT, Evidence(text, rows_seen), layers, 1, CERTAIN, one_unit, follows=follows)
     reached, first = np.flatnonzero(wanted & ~none), np.flatnonzero(wanted)
-    front = bool(none[first[0]]) and first[0] < reached[0]
+    seen = bool(np.isfinite(record.output_rms[:, none]).any())
+    front = seen and bool(none[first[0]]) and first[0] < reached[0]
     what = "got no gradient" if missing else "got a gradient of exactly 0"
     text = f"In all {{0:.0f}} recorded steps {listed(layers)} {what}, and layers behind did get one."
     return Found(NO_GRADIENT, Evidence(text, rows_seen), layers, 1, STRONG if front else WEAK, follows=not missing)
@@ -126,7 +129,7 @@ def symmetric(record: Record) -> Found | None:
         return None
     layers = _names(record, same)
     text = f"All units of {listed(layers)} have exactly the same weights, from the first step to step {{0:.0f}}."
-    return Found(SYMMETRIC, Evidence(text, Number("step", float(record.step[-1]))), layers, weight=STRONG)
+    return Found(SYMMETRIC, Evidence(text, Number("last recorded step", float(record.step[-1]))), layers, weight=STRONG)
 
 
 def decay(record: Record) -> Found | None:
@@ -145,9 +148,15 @@ def decay(record: Record) -> Found | None:
         )
         evidence = Evidence(text, Number("decay over gradient", share), size)
         return Found(DECAY, evidence, weight=STRONG if shrunk < 0.1 else WEAK)
-    if shrunk < 0.1:
-        text = "Weights shrank to {0:.2g} of their size: something pulls them to 0, a decay or a penalty in the loss."
-        return Found(DECAY, Evidence(text, size))
+    # a penalty on the squared weights alone sends back so many times the weights, in each layer equally many
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = record.gradient_norm[known] / record.weight_norm[known]
+    late = times[-max(3, len(times) // 5) :]
+    late = np.log(late[np.isfinite(late).all(1) & (late > 0).all(1)]) if late.shape[1] > 1 else late[:0]
+    if shrunk < 0.5 and len(late) > 1 and float(np.median(np.ptp(late, axis=1))) < 0.1:
+        text = "Weights shrank to {0:.2g} of their size, and the gradient of each layer is now {1:.2g} times them:"
+        factor = Number("gradient over weights late", float(np.exp(np.median(late))))
+        return Found(DECAY, Evidence(text + " a penalty on them.", size, factor))
     return None
 
 

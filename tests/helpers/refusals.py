@@ -12,7 +12,8 @@ import pytest
 # The function, a call that is wrong, the error, and what its message has to say, the given value last.
 Refusal = tuple[Callable, Callable, type[Exception], str]
 
-APART = {"gradclinic.course", "gradclinic.__main__"}  # a wing of its own; a command, whose parser refuses
+# A wing of its own; a command, whose parser refuses; what only Record.save and Record.load call.
+APART = {"gradclinic.course", "gradclinic.__main__", "gradclinic.recordfile"}
 
 
 def path_of(function: Callable) -> str:

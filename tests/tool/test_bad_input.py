@@ -5,8 +5,21 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
+from torch.nn.functional import mse_loss
 
-from gradclinic import arguments, diagnosis, lightning, monitor, plots, recorder, remedies, tensorboard, transformers
+from gradclinic import (
+    arguments,
+    chance,
+    diagnosis,
+    lightning,
+    monitor,
+    plots,
+    recorder,
+    remedies,
+    tensorboard,
+    trace,
+    transformers,
+)
 from gradclinic.record import Record
 from gradclinic.recorder import Recorder, probe
 from tests.helpers import refusals
@@ -46,6 +59,7 @@ BAD = [
     (recorder.Recorder, lambda: Recorder(network(), every=0), ValueError, r"every.*at least 1.*0"),
     (recorder.Recorder, lambda: Recorder(network(), every=1.5), TypeError, r"every.*integer.*1\.5"),
     (recorder.Recorder, lambda: Recorder(network(), every=True), TypeError, r"every.*integer.*True"),
+    (recorder.Recorder, lambda: Recorder(network(), loss_falls="no"), TypeError, r"loss_falls.*True or False.*'no'"),
     (recorder.probe, lambda: probe(3, torch.zeros(1, 4), torch.zeros(1)), TypeError, r"nn\.Module.*3"),
     (recorder.probe, lambda: probe(nn.Tanh(), torch.zeros(1, 4), torch.zeros(1)), ValueError, r"Tanh.*no parameters"),
     (recorder.probe, lambda: probe(network(), *batch(0, 0)), ValueError, r"at least one.*empty"),
@@ -58,6 +72,14 @@ BAD = [
     # diagnosis
     (diagnosis.diagnose, lambda: diagnosis.diagnose(None), TypeError, r"recorder\.record.*NoneType"),
     (diagnosis.diagnose, lambda: diagnosis.diagnose(Recorder(network())), TypeError, r"recorder\.record.*Recorder"),
+    # chance and trace
+    (chance.chance_loss, lambda: chance.chance_loss([0, 1]), TypeError, r"targets.*tensor.*list"),
+    (chance.chance_loss, lambda: chance.chance_loss(torch.ones(3), "mse"), TypeError, r"loss.*function.*'mse'"),
+    (chance.chance_loss, lambda: chance.chance_loss(torch.ones(0), mse_loss), ValueError, r"at least one.*none"),
+    (chance.chance_loss, lambda: chance.chance_loss(torch.tensor([NAN]), mse_loss), ValueError, r"finite.*NaN"),
+    (chance.chance_loss, lambda: chance.chance_loss(torch.ones(3), torch.sub), ValueError, r"one number"),
+    (trace.trace_nonfinite, lambda: trace.trace_nonfinite("net", batch(4, 4), mse_loss), TypeError, r"Module.*'net'"),
+    (trace.trace_nonfinite, lambda: trace.trace_nonfinite(network(), [1], mse_loss), TypeError, r"pair|inputs.*list"),
     # plots
     (plots.regime, lambda: plots.regime(-1.0), ValueError, r"at least 0.*-1\.0"),
     (plots.regime, lambda: plots.regime("low"), TypeError, r"number.*'low'"),

@@ -19,7 +19,6 @@ from gradclinic.course.data import digits
 from gradclinic.course.models import MLP
 from gradclinic.course.training import fit
 from gradclinic.diagnosis import ENOUGH_STEPS, KINDS, TOO_HIGH, TOO_LOW, Diagnosis, diagnose
-from gradclinic.record import Record
 from gradclinic.recorder import Recorder
 from gradclinic.remedies import GUIDE, SIGMOID_UNITS, THROUGH_TIME, Case, Remedy
 from tests.helpers import ROOT
