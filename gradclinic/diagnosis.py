@@ -209,8 +209,10 @@ def _broken(broken: Found, found: list[Found]) -> list[Found]:
 
 def _calm(record: Record, progress: Progress, found: list[Found], broken: Found | None) -> Diagnosis:
     """No alarm: healthy, if that is known, and else what is missing to know."""
-    strong = [one for one in found if one.weight >= STRONG]
-    if progress.verdict in (WELL, LEARNS) and not strong:
+    # a part that is not trained may be what was wanted of it, which nobody can tell from a record
+    parts = (wiring.NO_GRADIENT, wiring.NOT_TRAINED, wiring.SYMMETRIC)
+    strong = [one for one in found if one.weight >= STRONG or one.kind in parts]
+    if progress.verdict == WELL and not strong:
         passing = found if broken is None else [broken, *found]
         weak = [one.evidence + " It learns all the same." for one in passing]
         return Diagnosis("healthy", (), (progress.evidence, *weak), (), _steps(record))
@@ -226,6 +228,9 @@ def _calm(record: Record, progress: Progress, found: list[Found], broken: Found 
             "right one, are there enough units?"
         )
         return _undecided(record, progress.evidence, elsewhere)
+    if progress.verdict == LEARNS:
+        share = "Whether that is all that there is to learn, a record does not show."
+        return _undecided(record, progress.evidence, share, *(one.evidence for one in found))
     return _undecided(record, progress.evidence)
 
 

@@ -1,30 +1,48 @@
 """Whether the gradients of one step are still there when the next one's are computed."""
 
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from gradclinic.recording.observer import Observer, Order
 from gradclinic.recording.ranks import Ranks, own
 from gradclinic.recording.table import Columns, Row, Table
 
-# So many gradients of each optimiser are looked at, the smallest.
-_LOOKED_AT = 3
+# So many gradients of each optimiser are looked at, at even distances through the model.
+_LOOKED_AT = 6
 
 
 class Held:
-    """What one optimiser holds, and the backward passes since its last step: how many began, and with old gradients."""
+    """What one optimiser holds, and the backward passes since its last step: how many began, and with old gradients.
+
+    Old they are if all tensors that the last step has used are still there, and not 0. Where a parameter is used behind
+    the last hook, its gradient may be there anew, but then it is another tensor.
+    """
 
     def __init__(self, parameters: Sequence[nn.Parameter]):
-        self.few = sorted(parameters, key=lambda p: p.numel())[:_LOOKED_AT]
+        self._few = list(parameters)[:: 1 + len(parameters) // _LOOKED_AT]
+        self._used: list[tuple[nn.Parameter, weakref.ref[Tensor]]] = []
         self.passes = self.dirty = 0
 
     def backward_begins(self) -> None:
-        there = [own(p.grad.detach()) for p in self.few if p.grad is not None and not p.grad.is_sparse]
-        self.passes += 1
-        self.dirty += any(bool((gradient != 0).any()) for gradient in there)
+        if self._used:
+            self.passes += 1
+            self.dirty += all(p.grad is not None and p.grad is old() and _not_zero(p.grad) for p, old in self._used)
+
+    def stepped(self) -> bool:
+        """Its step is done. Whether it has used old gradients."""
+        found = 0 < self.passes == self.dirty
+        self.passes = self.dirty = 0
+        there = ((p, p.grad) for p in self._few)
+        self._used = [(p, weakref.ref(g)) for p, g in there if g is not None and not g.is_sparse and _not_zero(g)]
+        return found
+
+
+def _not_zero(gradient: Tensor) -> bool:
+    return bool((own(gradient.detach()) != 0).any())
 
 
 class Clearing(Observer):
@@ -52,8 +70,7 @@ class Clearing(Observer):
         """It has used its gradients."""
         held = self._held.get(id(optimizer))
         if held is not None:
-            self._found |= 0 < held.passes == held.dirty
-            held.passes = held.dirty = 0
+            self._found |= held.stepped()
 
     def row(self, _ranks: Ranks | None, /) -> Row:
         found, self._found = self._found, False

@@ -25,7 +25,7 @@ from gradclinic.rules.start import VANISHING, rows_with_units, stuck_units, thro
 TOO_HIGH, TOO_LOW = "learning rate too high", "learning rate too low"
 DIVERGING, COLLAPSED, OUTPUT = "diverging", "collapsed", "output layer"
 
-_GUIDE = "of the norm of the weights; about 1e-3 is usual."
+_GUIDE = "of the norm of the weights after it; about 1e-3 is usual."
 
 
 def typical_update(record: Record) -> np.ndarray:
@@ -77,7 +77,7 @@ def too_high(record: Record, progress: Progress) -> Found | None:
     late = late[late >= 10]
     if len(late) >= 3:
         number = Number("typical update", float(ratios[late[0]]), int(record.step[late[0]]))
-        text = f"From step {int(record.step[late[0]])} on updates are as large as {{0:.2g}} {_GUIDE}"
+        text = f"In step {int(record.step[late[0]])}, after small ones, the update is {{0:.2g}} {_GUIDE}"
         factor = _slower(ratios[late], ratios[late])
         return Found(TOO_HIGH, Evidence(text, number), step=int(record.step[late[0]]), factor=factor)
     return None
@@ -110,7 +110,9 @@ def too_low(record: Record, progress: Progress) -> Found | None:
     usual = median(ratios)
     # a loss that falls, but hardly, falls slowly for that very reason
     crawls = progress.known and progress.recent > 0.9 * progress.reference and progress.verdict == SLOWLY
-    if usual < UPDATE_TOO_SMALL * (3 if crawls else 1) and not started_low:
+    bound = UPDATE_TOO_SMALL * (3 if crawls else 1)
+    # small from the start: where units have died since, small updates are what that leaves
+    if usual < bound and median(ratios[:10]) < 3 * bound and not started_low:
         power = max(round(math.log10(3e-3 / usual)), 1) if usual > 0 else 1
         text = f"A typical update is {{0:.2g}} {_GUIDE}"
         weight = STRONG if crawls else WEAK

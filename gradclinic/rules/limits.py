@@ -2,8 +2,8 @@
 
 # A network has learnt something when its loss is below this share of what the best constant answer gets,
 LEARNS_BELOW = 0.8
-# and so much that only what stops it entirely is worth an alarm, below this one.
-LEARNS_WELL_BELOW = 0.4
+# and so much that it is well, whatever looks odd, below this one.
+LEARNS_WELL_BELOW = 0.3
 # Without a loss to compare with, it must have fallen to this share of where it began.
 FALLS_BELOW = 0.7
 # And to this one, with answers that differ, for more than a constant answer to be likely.

@@ -171,9 +171,9 @@ def unscaled(record: Record) -> Iterator[Found]:
         first, answers = float(record.told_loss[0]), float(record.answer_rms[0])
         squared = record.loss_kind == "squared error"
         guess = record.guessing_loss
-        far = first > 100 * (1 + answers**2) if squared else first > 30 * (1 + answers) ** 2
+        far = squared and first > 100 * (1 + answers**2)
         small = squared and guess < 1e-4
-        if far and record.loss_kind in ("", "squared error"):
+        if far:
             text = (
                 "Before the first update the loss is {0:.3g} and the answers have a root mean square of {1:.2g}: the "
             )

@@ -112,7 +112,9 @@ def idle(record: Record) -> Found | None:
 def uncleared(record: Record) -> Found | None:
     """The gradients of the step before were there when the next ones came."""
     rows = np.flatnonzero(np.isfinite(record.answer_gradient) | np.isfinite(record.output_gradient_norm).any(1))[1:]
-    if len(rows) < _ROWS or record.uncleared[rows].mean() < IN_ALL:
+    found = record.uncleared[rows]
+    # later units may have died of it, and then nothing comes that could be added
+    if len(rows) < _ROWS or found[:20].mean() < IN_ALL or found.mean() < 0.5:
         return None
     count = Number("uncleared", float(record.uncleared[rows].sum()))
     text = "In {0:.0f} of {1:.0f} recorded steps the gradients of the step before were still there when new ones came."

@@ -1,5 +1,6 @@
 """Runs as other people have them: the right kind, no alarm on what works, and only sentences that are true."""
 
+import functools
 import importlib
 import itertools
 import json
@@ -66,7 +67,6 @@ BROKEN = [
     "text.table_enlarged_afterwards",
     "text.word_picked_by_argmax",
     "text.state_after_the_padding",
-    "text.warm_up_without_an_end",
 ]
 WORKS = [
     "tables.two_at_a_time",
@@ -496,6 +496,36 @@ def test_accumulation_on_purpose_is_no_fault_and_forgetting_to_clear_is():
                     if not forgets:
                         optimizer.zero_grad()
         assert recorder.record.uncleared[1:].all() == forgets
+
+
+@pytest.mark.parametrize("none", [True, False])
+def test_a_parameter_behind_the_last_layer_is_no_old_gradient(none):
+    """Its gradient is there before any hook on a layer hears of the backward pass."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.scale, self.shift = small(), nn.Parameter(torch.ones(1)), nn.Parameter(torch.zeros(3))
+
+        def forward(self, x):
+            return self.body(x) * self.scale + self.shift
+
+    model = Scaled()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer.zero_grad = functools.partial(optimizer.zero_grad, set_to_none=none)
+    record = train(model, 60, optimizer=optimizer).record
+    assert not record.uncleared.any()
+
+
+def test_what_is_learnt_in_part_is_not_called_healthy():
+    """More than guessing, and far from what can be learnt: nobody knows which from a record."""
+    model = small()
+    record = train(model, 60, optimizer=torch.optim.SGD(model.parameters(), 0.1)).record
+    verdict = diagnose(record)
+    assert 0.3 < told(record)[1] / record.guessing_loss < 0.8
+    assert verdict.kind == "undecided"
+    assert "It learns" in verdict.evidence[0]
 
 
 def test_a_loss_that_need_not_fall_raises_no_alarm_by_not_falling():
