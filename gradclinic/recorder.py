@@ -54,7 +54,8 @@ class Recorder:
 
     Several processes that train one model (DistributedDataParallel, or ``fully_shard``) each have a recorder, and every
     one of them has to leave the block: only there do they put together what they saw. Then each holds the same record:
-    that of one process with the whole batch, if each rank has equally many examples and its loss is their mean. Until
+    that of one process with the whole batch, if each rank has equally many examples and its loss is their mean; what is
+    looked at on a few examples only (what enters a layer, the model's answers) is the ranks' mean. Until
     then, or if a rank breaks off, ``record`` is what this rank alone can tell.
 
     The hooks on the model are gone when the block ends, by an exception too. Two hooks on torch's optimisers, put in

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gradclinic.remedies import GATES, INITIALIZE, NORMALIZE, RELU, Remedy
+from gradclinic.remedies import GATES, INITIALIZE, NORMALIZE, RANDOM, RELU, Remedy
 
 
 def changes(remedy: Remedy, activation: str, recurrent: bool = False) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def changes(remedy: Remedy, activation: str, recurrent: bool = False) -> dict[st
     if not isinstance(remedy, Remedy):
         raise TypeError(f"remedy must be a Remedy, got {remedy!r}")
     critical = {"tanh": "xavier", "sigmoid": "xavier", "linear": "lecun"}.get(activation, "he")
-    if remedy == INITIALIZE:
+    if remedy in (INITIALIZE, RANDOM):
         return {"init": "orthogonal" if recurrent else critical}
     if remedy == RELU:
         return {"activation": "relu", "init": "he"}

@@ -135,7 +135,7 @@ def first_numbers(*given: object) -> Tensor | None:
     """The first tensor of floating-point numbers, as ``first_tensor`` looks for it."""
     for part in given:
         if isinstance(part, Tensor):
-            found = part if part.is_floating_point() else None
+            found = part if part.is_floating_point() and part.dim() else None  # one number is a setting
         elif isinstance(part, Mapping):
             found = first_numbers(*part.values())
         else:

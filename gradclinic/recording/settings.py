@@ -25,6 +25,10 @@ class Settings(Observer):
         self._found = np.full((len(_SETTINGS), len(layers)), math.nan)
         self._decoupled = np.zeros(len(layers), bool)
 
+    def know(self, layers: Sequence[Layer]) -> None:
+        """Take these layers' parameters: ``fully_shard`` puts others into the place of those that were there."""
+        self._layers = layers
+
     def columns(self) -> Columns:
         size = (len(self._layers),)
         return dict.fromkeys(_SETTINGS, (size, np.float64)) | dict.fromkeys(_FACTS, (size, np.bool_))
@@ -67,8 +71,8 @@ def _number(value: object) -> float:
 
 def units_alike(layer: Layer) -> bool:
     """Whether all units of a layer have exactly the same incoming weights; two rows tell for nearly every layer."""
-    if isinstance(layer.module, (nn.Embedding, nn.EmbeddingBag)):
-        return False  # its rows are no units
+    if layer.whole or isinstance(layer.module, (nn.Embedding, nn.EmbeddingBag)):
+        return False  # what the model itself owns is a table, as an embedding is: its rows are no units
     weights = [own(p.detach()) for p in layer.parameters if p.dim() > 1 and p.is_floating_point()]
     # of one incoming weight or two, some may be equal by chance or by design
     weights = [weight for weight in weights if len(weight) > 1]

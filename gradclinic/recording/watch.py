@@ -61,7 +61,7 @@ class Watch:
         self._clearing = Clearing()
         self._outputs = Outputs(self.layers, self.notes, activations, self._backward_begins)
         self.answers = Answers(self.notes, activations)
-        self.finite = Finite(self.notes, lambda: layers_not_finite(self.layers))
+        self.finite = Finite(self.notes, lambda: layers_not_finite(self._known))
         self._settings = Settings(self.layers, self.notes)
         units = Units(self.activations, self.notes)
         entering = Entering(self.layers, self.notes, activations)
@@ -85,6 +85,8 @@ class Watch:
     def _know(self, layers: Sequence[Layer]) -> None:
         self._find_ranks()
         self._parameters.know(layers, self._ranks)
+        self._settings.know(layers)
+        self._known = layers
 
     def _find_ranks(self) -> None:
         self._ranks = None

@@ -21,7 +21,7 @@ def test_the_demo_names_the_fault_applies_the_remedy_and_ends_healthy():
         ("2", "activation relu, init he, learning rate 1e-05"),
         ("3", "activation relu, init he, learning rate 0.001"),
     ]
-    advice = re.findall(r"^  1\. (.*) \(book", told, re.MULTILINE)
+    advice = re.findall(r"^  1\. (.*) \(https", told, re.MULTILINE)
     assert advice == [
         "Replace the sigmoid by ReLU, with He's starting weights.",
         "Multiply the learning rate by about 100.",

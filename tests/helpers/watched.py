@@ -14,6 +14,8 @@ def same(a: Record, b: Record) -> None:
         one, other = getattr(a, field.name), getattr(b, field.name)
         if isinstance(one, np.ndarray):
             np.testing.assert_allclose(one, other, rtol=1e-6, err_msg=field.name)
+        elif field.name == "guessing_loss":  # from gradients of single precision
+            np.testing.assert_allclose(one, other, rtol=1e-4, err_msg=field.name)
         else:
             assert one == other or (one != one and other != other), f"{field.name}: {one!r} and {other!r}"
 

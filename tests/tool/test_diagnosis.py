@@ -185,7 +185,7 @@ def watched(epochs: int = 2, told: bool = True, **settings):
 
 @pytest.fixture(scope="module")
 def healthy():
-    return watched()
+    return watched(6)
 
 
 @pytest.fixture(scope="module")

@@ -239,9 +239,16 @@ def single(kind: str) -> Record:
     return recorder.record
 
 
+# What is looked at on a few examples, or estimated from them: each rank has others, and their mean is told.
+SAMPLED = ("entering_", "answer_", "input_rms", "guessing_loss", "target_")
+
+
 def assert_same(found: Record, expected: Record, rtol: float = 1e-9) -> None:
     for field in fields(Record):
         here, there = getattr(found, field.name), getattr(expected, field.name)
+        if field.name.startswith(SAMPLED):
+            assert np.shape(here) == np.shape(there), field.name
+            continue
         if isinstance(here, np.ndarray):
             assert here.shape == there.shape, field.name
             if field.name == "histogram":  # an entry may cross an edge by the order in which it was summed

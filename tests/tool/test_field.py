@@ -518,6 +518,20 @@ def test_a_parameter_behind_the_last_layer_is_no_old_gradient(none):
     assert not record.uncleared.any()
 
 
+def test_a_table_of_the_models_own_has_no_units_that_could_be_alike():
+    class Table(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.table = small(), nn.Parameter(torch.zeros(32, 3))
+
+        def forward(self, x):
+            return self.body(x) + 0 * self.table
+
+    record = train(Table(), 40).record
+    assert not record.alike.any()
+
+
 def test_what_is_learnt_in_part_is_not_called_healthy():
     """More than guessing, and far from what can be learnt: nobody knows which from a record."""
     model = small()
