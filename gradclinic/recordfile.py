@@ -46,6 +46,11 @@ _NEW = {
     "told_loss": ("T", "f"),
 }
 SHAPES |= _NEW
+# They lie on each other in a file, by shape and kind of number: for each array a file tells its name and place twice.
+_STACKS = {
+    f"of {letters} {kind}": [name for name, form in _NEW.items() if form == (letters, kind)]
+    for letters, kind in dict.fromkeys(_NEW.values())
+}
 NAMES = ("layers", "activations", "activation_kinds")
 # Numbers of steps, or None. All but the first may be missing in an earlier file.
 COUNTS = ("last_step", "first_bad_loss", "first_bad_input", "first_bad_answer", "first_bad_weights")
@@ -73,7 +78,8 @@ def write(path: str | PathLike[str], held: Mapping[str, Any]) -> Path:
     numbers = {name: np.array(held[name]) for name in ("chance_loss", *NUMBERS)}
     try:
         with beside.open("xb") as file:
-            arrays: dict[str, Any] = {name: held[name] for name in SHAPES}
+            arrays: dict[str, Any] = {name: held[name] for name in SHAPES if name not in _NEW}
+            arrays |= {stack: np.stack([held[name] for name in names]) for stack, names in _STACKS.items()}
             arrays |= numbers | {"header": np.array(json.dumps(header))}
             np.savez_compressed(file, **arrays)
             file.flush()
@@ -118,6 +124,9 @@ def _held_in(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         raise ValueError(
             f"is a record of version {version}, and this package reads up to {VERSION}: a newer one is needed"
         )
+    for stack, names in _STACKS.items():
+        if stack in arrays and len(arrays[stack]) == len(names):
+            arrays |= dict(zip(names, arrays.pop(stack), strict=True))
     shapes = {name: shape for name, shape in SHAPES.items() if version > 1 or name not in _NEW}
     numbers = ["chance_loss"] if version == 1 else ["chance_loss", *NUMBERS]
     missing = ({*NAMES, "last_step"} - set(header)) | ({*shapes, *numbers} - set(arrays))

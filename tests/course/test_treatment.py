@@ -25,6 +25,12 @@ def test_every_first_remedy_is_a_setting_that_a_network_takes(case, activation):
         MLP(2, 4, **{"activation": activation, **changed}, in_features=2, out_features=2, seed=0)
 
 
+@pytest.mark.parametrize("case", [case for case in GUIDE if case not in SETTINGS], ids=str)
+def test_a_remedy_that_is_a_line_of_a_program_is_no_setting(case):
+    with pytest.raises(ValueError, match="no setting is changed"):
+        changes(GUIDE[case][0], "relu")
+
+
 @pytest.mark.parametrize(
     ("remedy", "activation", "recurrent", "expected"),
     [
