@@ -518,6 +518,33 @@ def test_a_parameter_behind_the_last_layer_is_no_old_gradient(none):
     assert not record.uncleared.any()
 
 
+def test_an_optimiser_of_such_parameters_alone_clears_them_too():
+    """All that it holds is there anew when the first hook hears of the pass: only the tensors tell."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.body, self.scale = small(), nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return self.body(x)
+
+    model = Scaled()
+    optimizers = [torch.optim.SGD(model.body.parameters(), 0.1), torch.optim.SGD([model.scale], 0.1)]
+    with Recorder(model) as recorder:
+        for _ in range(60):
+            x = torch.randn(16, 8)
+            loss = functional.cross_entropy(model(x) * model.scale, x[:, :3].argmax(1))
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            recorder.log_loss(loss)
+            for optimizer in optimizers:
+                optimizer.step()
+    assert not recorder.record.uncleared.any()
+
+
 def test_a_table_of_the_models_own_has_no_units_that_could_be_alike():
     class Table(nn.Module):
         def __init__(self):
