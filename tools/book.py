@@ -98,18 +98,18 @@ def pages(root: Path, edition: str = "public") -> list[Path]:
     return found
 
 
-def _execute_page(cache: Path, page: Path) -> bool:
+def _execute_page(cache: Path, timeout: int, page: Path) -> bool:
     """Run one page into the cache, in a process of its own; True if it ran to its end."""
     # A kernel's own warnings would tear the progress bar; what goes wrong in a page is shown by the build.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    result = load_executor("local-serial", get_cache(cache)).run_and_cache(filter_uris=[str(page)], timeout=600)
+    result = load_executor("local-serial", get_cache(cache)).run_and_cache(filter_uris=[str(page)], timeout=timeout)
     return bool(result.succeeded)
 
 
-def execute(root: Path, edition: str = "public") -> bool:
+def execute(root: Path, edition: str = "public", timeout: int = 600) -> bool:
     """Run the notebooks that changed, or whose package did, side by side, into the cache that the build then reads.
 
-    Returns whether all of them ran to their end.
+    A cell that runs longer than ``timeout`` seconds is stopped. Returns whether all notebooks ran to their end.
     """
     folder = root / "_build" / ".jupyter_cache"
     folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def execute(root: Path, edition: str = "public") -> bool:
         return True
     os.environ.update(environment(root))
     done = process_map(
-        partial(_execute_page, folder),
+        partial(_execute_page, folder, timeout),
         changed,
         desc="running notebooks",
         unit="notebook",

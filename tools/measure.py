@@ -29,6 +29,7 @@ from tools import book, measurements
 WORTH = 0.2  # CPU seconds; a call that takes less is not kept in the repository,
 DENSITY = 1e-4  # nor one that takes fewer CPU seconds for each byte
 TOLERANCE = 1e-6  # of ``apart``; on x86 results were the same to the last bit, but for single sums in float64
+PATIENCE = 3600  # seconds for one cell, which computes here what elsewhere it reads
 SECONDS = 12  # of computing, for those that are drawn
 COMMON = "gradclinic.course.audit."  # left out of the names of files
 
@@ -107,7 +108,7 @@ def measure(root: Path) -> bool:
     for made in (".jupyter_cache", "runs", "measurements"):
         shutil.rmtree(root / "_build" / made, ignore_errors=True)
     measurements.prepare(root, with_kept=False)
-    if not book.execute(root):
+    if not book.execute(root, timeout=PATIENCE):
         return False
     target, said, calls, size = measurements.kept(root), [], 0, 0
     found = {target / f"{name.removeprefix(COMMON)}.json": new for name, new in long_ones(root).items()}
