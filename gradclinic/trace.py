@@ -96,7 +96,11 @@ def trace_nonfinite(model: nn.Module, batch: Any, loss: Callable[[Any, Any], Ten
     gpus = list({p.device for p, _ in gradients if p.is_cuda})
     watch = _Watch()
     try:
-        with torch.random.fork_rng(devices=gpus), torch.enable_grad(), torch.autograd.detect_anomaly(check_nan=False):
+        with (
+            torch.random.fork_rng(devices=gpus),
+            torch.enable_grad(),
+            torch.autograd.set_detect_anomaly(True, check_nan=False),  # which does not warn of its cost
+        ):
             for p, _ in gradients:
                 p.grad = None
             with watch:

@@ -113,6 +113,12 @@ def test_what_is_finite_is_not_blamed(loss, seed):
     assert trace_nonfinite(model(seed), batch(seed), loss) is None
 
 
+def test_nothing_is_said_and_anomaly_mode_is_as_before(recwarn):
+    assert trace_nonfinite(model(), batch(), root_behind_where) is not None
+    assert not recwarn.list
+    assert not torch.is_anomaly_enabled()
+
+
 def test_nothing_is_changed():
     net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 3))
     functional.mse_loss(net(batch()[0]), batch()[1]).backward()
