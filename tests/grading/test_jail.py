@@ -14,8 +14,8 @@ import torch
 from gradclinic.course.exercises import Exercise
 from tests.helpers import ROOT
 from tests.helpers.imports import imported
-from tools.grading import inside
 from tools.grading import jail as outside
+from tools.grading.cells import statements
 from tools.grading.jail import Jail, Limits, NoJail, packed
 
 ONCE = cloudpickle.dumps([()])
@@ -115,7 +115,7 @@ def test_what_the_labs_import_is_there_before_a_learners_code_runs(jail):
     wanted = set()
     for path in (ROOT / "solutions").glob("*/*.ipynb"):
         code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-        source = "\n".join(ast.unparse(statement) for statement in inside.statements(code))
+        source = "\n".join(ast.unparse(statement) for statement in statements(code))
         wanted |= {f"gradclinic.{name}" for name in imported(source)}
         wanted |= {f"gradclinic.course.{name}" for name in imported(source, "gradclinic.course") - {"exercises"}}
     wanted = {name for name in wanted if find_spec(name)}  # not the names that a module gives

@@ -7,7 +7,7 @@ import pytest
 from gradclinic.course import exercises
 from tests.helpers import submissions
 from tests.helpers.submissions import LAB
-from tools.grading import inside, marks
+from tools.grading import cells, marks
 from tools.grading.jail import LIMITS
 
 OTHERS = [lab.name for lab in exercises.labs() if lab.name != LAB]
@@ -37,8 +37,8 @@ def test_right_numbers_get_the_points_and_a_usual_mistake_its_name():
             (exercise.reference, exercise.points, None),
             (exercise.mistakes[0].function, 0, exercise.mistakes[0].name),
         ):
-            allowance = inside.Allowance(LIMITS.entries)
-            answers = [inside.plain(answer, allowance) for answer in exercise.answers(function, 11)]
+            allowance = cells.Allowance(LIMITS.entries)
+            answers = [cells.plain(answer, allowance) for answer in exercise.answers(function, 11)]
             mark = marks.judged(exercise, 11, {"status": "answers", "answers": json.loads(json.dumps(answers))})
             assert (mark.points, mark.mistake) == (points, name)
 

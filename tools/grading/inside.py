@@ -2,12 +2,10 @@
 
 ``jail.py`` starts this in a sandbox and talks to it over pipes. The process imports PyTorch once and forks for each
 answer; the fork gives up all it could harm others with before it reads a line of the learner's code. What comes back
-is JSON: nothing from a learner is ever unpickled. This file stands alone in there: at its top it imports from the
-standard library only, and every limit comes with the task.
+is JSON: nothing from a learner is ever unpickled. This file stands alone in there, with ``cells.py`` beside it: at its
+top it imports from the standard library only, and every limit comes with the task.
 """
 
-import ast
-import builtins
 import contextlib
 import ctypes
 import importlib
@@ -19,134 +17,22 @@ import resource
 import select
 import signal
 import struct
-import symtable
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from tools.grading.cells import TooLarge, called
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID = 0x00020000, 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
 READ_ONLY = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x1000  # linux/mount.h: so, no setuid, devices or programs; remount a bind
 NOBODY = 65534
 REFUSED = 17  # how a process ends that the system allows no space of its own
-FILE_NAME = "submission"  # in a traceback
 TOO_LONG = ((-signal.SIGKILL) & 127, (-signal.SIGXCPU) & 127)
 # What a learner's process may say of itself. All else, "refused" above all, is for this process to say.
 SAYS = {"answers": list, "blank": str, "missing": str, "raised": str, "memory": str, "large": str}
 
 Task = dict[str, Any]
 Reply = dict[str, Any]
-
-
-# --- the learner's code ----------------------------------------------------------------------------------------------
-
-
-def bound(statement: ast.stmt) -> set[str]:
-    """The names that a statement at the top of a notebook gives a meaning to."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {statement.name}
-    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    for node in ast.walk(statement):
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    return names
-
-
-def statements(cells: Iterable[str]) -> list[ast.stmt]:
-    """The top-level statements of a notebook's code cells. What is not Python (magics, a faulty cell) is left out."""
-    found = []
-    for source in cells:
-        python = "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!", "?")))
-        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-            found += ast.parse(python, FILE_NAME).body
-    return found
-
-
-def used(statement: ast.stmt) -> set[str]:
-    """The names that a statement takes from the notebook around it: not what is local to a function."""
-
-    def inside(table: symtable.SymbolTable) -> set[str]:
-        top = table.get_type() == "module"
-        names = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
-        return names.union(*map(inside, table.get_children()))
-
-    with contextlib.suppress(
-        SyntaxError, ValueError, RecursionError, MemoryError
-    ):  # a `return` outside a function, say
-        return inside(symtable.symtable(ast.unparse(statement), FILE_NAME, "exec"))
-    return set()
-
-
-def needed(name: str, found: list[ast.stmt]) -> list[ast.stmt]:
-    """Of the statements, those that the function ``name`` rests on, in their order: its imports, helpers, constants."""
-    uses = [used(statement) for statement in found]
-    names, grown = {name}, True
-    chosen: set[int] = set()
-    while grown:
-        grown = False
-        for i, statement in enumerate(found):
-            binds = bound(statement)
-            if i not in chosen and (binds & names or "*" in binds):
-                chosen.add(i)
-                names |= uses[i]
-                grown = True
-    return [statement for i, statement in enumerate(found) if i in chosen]
-
-
-class TooLarge(Exception):
-    """Answers of more numbers than any exercise asks for."""
-
-
-@dataclass
-class Allowance:
-    """How many entries the answers of one exercise may still have. Counted before anything is done with them."""
-
-    entries: int
-
-    def take(self, entries: int) -> None:
-        """Use up so many, or raise TooLarge if fewer are left."""
-        if entries > self.entries:
-            raise TooLarge
-        self.entries -= entries
-
-
-def plain(answer: Any, allowance: Allowance) -> object:
-    """Numbers, and nested lists of them; anything else becomes a text, which is never a right answer.
-
-    Raises:
-        TooLarge: if there are more than the allowance has left.
-    """
-    if isinstance(answer, (list, tuple)):
-        allowance.take(len(answer))
-        return [plain(part, allowance) for part in answer]
-    if answer is None or isinstance(answer, (bool, int, float, str)):
-        return answer
-    if hasattr(answer, "detach"):  # a tensor
-        answer = answer.detach().numpy(force=True)
-    if not hasattr(answer, "tolist"):
-        return repr(answer)[:200]
-    if answer.size > allowance.entries:  # before a list is made of it
-        raise TooLarge
-    return plain(answer.tolist(), allowance)
-
-
-def called(name: str, cells: Iterable[str], cases: list[tuple[Any, ...]], entries: int) -> Reply:
-    """What the learner's function does on the cases: ``status`` and ``answers``, or a ``message``.
-
-    Raises:
-        TooLarge: if the answers have more than ``entries`` numbers and lists.
-    """
-    namespace: dict[str, Any] = {"__name__": "submission", "__builtins__": builtins}
-    allowance, slip = Allowance(entries), None
-    for statement in needed(name, statements(cells)):
-        try:
-            exec(compile(ast.Module([statement], []), FILE_NAME, "exec"), namespace)
-        except Exception as error:  # it may be something that the function never uses
-            slip = f"{type(error).__name__}: {error}"
-    if not callable(namespace.get(name)):
-        return {"status": "missing", "message": slip or ""}
-    return {"status": "answers", "answers": [plain(namespace[name](*case), allowance) for case in cases]}
 
 
 # --- its process -----------------------------------------------------------------------------------------------------
@@ -271,6 +157,7 @@ def said(data: bytes, limits: dict[str, int]) -> Reply | None:
 def warm_up() -> None:
     """Import what learners import, so that no fork has to."""
     import torch
+    from IPython.core import inputtransformer2  # noqa: F401  (for cells.py)
 
     from gradclinic import course
 
