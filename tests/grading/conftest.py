@@ -19,5 +19,5 @@ def bubblewrap() -> None:
 @pytest.fixture(scope="module")
 def jail(bubblewrap: None) -> Iterator[Jail]:
     """One that has time, however busy the machine is: for answers that come to an end by themselves."""
-    with contextlib.closing(Jail(Limits(seconds=60, wall=600))) as running:
+    with contextlib.closing(Jail(Limits(seconds=60, idle=600, wall=600))) as running:
         yield running

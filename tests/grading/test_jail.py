@@ -2,12 +2,19 @@
 
 import ast
 import contextlib
+import errno
+import io
+import json
+import os
 import shutil
+import struct
+import subprocess
 import sys
 from importlib.util import find_spec
 
 import cloudpickle
 import nbformat
+import pyseccomp
 import pytest
 import torch
 
@@ -16,7 +23,10 @@ from tests.helpers import ROOT
 from tests.helpers.imports import imported
 from tools.grading import jail as outside
 from tools.grading.cells import statements
+from tools.grading.groups import new_group
 from tools.grading.jail import Jail, Limits, NoJail, packed
+from tools.grading.syscalls import REFUSED
+from tools.grading.watch import Process, Watch
 
 ONCE = cloudpickle.dumps([()])
 
@@ -85,7 +95,7 @@ def test_how_much_comes_back_is_counted(bubblewrap):
 def test_after_a_jail_was_broken_the_next_answer_comes_from_a_new_one(jail, monkeypatch):
     assert seen(jail, ["/nowhere"]) == [[]]
     with monkeypatch.context() as broken:
-        broken.setattr(outside, "exchange", lambda process, task, seconds: None)
+        broken.setattr(outside, "exchange", lambda *given: None)
         assert jail.ask("f", [], ONCE) == {"status": "died"}
     assert seen(jail, ["/nowhere"]) == [[]]
 
@@ -122,3 +132,172 @@ def test_what_the_labs_import_is_there_before_a_learners_code_runs(jail):
     assert {"gradclinic.plots", "gradclinic.course.audit"} <= wanted
     cells = ["import sys\ndef f():\n    return list(sys.modules)"]
     assert wanted <= set(jail.ask("f", cells, ONCE)["answers"][0])
+
+
+# --- one learner and the next ----------------------------------------------------------------------------------------
+
+# In a space of users in which root is an ordinary one.
+ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+
+
+@pytest.mark.parametrize("before", [(), ORDINARY], ids=["as who runs this", "as an ordinary user"])
+def test_nothing_of_a_learner_is_in_the_memory_of_the_next(bubblewrap, before):
+    if before and (os.geteuid() != 0 or subprocess.run([*before, "true"], check=False).returncode != 0):
+        pytest.skip("this is an ordinary user already, or the system lets nobody become one")
+    command = [*before, sys.executable, "-m", "tests.helpers.leaks"]
+    run = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found.pop("own") > 0, "what is there is found"
+    assert found == dict.fromkeys(found, 0)
+    assert len(found) == 2
+
+
+# Calls each number with zeros and says what the error was; a child of its own for each, should one end it.
+CALL = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*numbers):
+    def error(number, first):
+        back, end = os.pipe()
+        if os.fork() == 0:
+            ctypes.set_errno(0)
+            libc.syscall(number, first, 0, 0, 0, 0, 0)
+            os.write(end, bytes([ctypes.get_errno()]))
+            os._exit(0)
+        os.close(end)
+        found = os.read(back, 1)
+        os.close(back)
+        os.wait()
+        return found[0] if found else None
+    return [error(*number) for number in numbers]
+"""
+
+
+def test_what_no_exercise_needs_the_kernel_refuses(jail):
+    here = pyseccomp.Arch.NATIVE
+    numbers = {name: (pyseccomp.resolve_syscall(here, name), 0) for name in REFUSED}
+    clone = pyseccomp.resolve_syscall(here, "clone")
+    socket = pyseccomp.resolve_syscall(here, "socket")
+    for flag in ("NEWNS", "NEWUTS", "NEWIPC", "NEWUSER", "NEWPID", "NEWNET"):
+        bit = {"NEWNS": 17, "NEWUTS": 26, "NEWIPC": 27, "NEWUSER": 28, "NEWPID": 29, "NEWNET": 30}[flag]
+        numbers[f"clone {flag}"] = (clone, 1 << bit)
+    numbers |= {f"socket of family {family}": (socket, family) for family in (16, 17, 38, 40)}
+    numbers = {name: number for name, number in numbers.items() if number[0] >= 0}
+    assert len(numbers) > 50
+    reply = jail.ask("call", [CALL], cloudpickle.dumps([tuple(numbers.values())]))
+    assert reply["status"] == "answers", reply
+    assert dict(zip(numbers, reply["answers"][0], strict=True)) == dict.fromkeys(numbers, errno.EPERM)
+    absent = jail.ask("call", [CALL], cloudpickle.dumps([((pyseccomp.resolve_syscall(here, "clone3"), 0),)]))
+    assert absent["answers"] == [[errno.ENOSYS]]
+
+
+def test_what_an_honest_answer_asks_of_the_kernel_it_gets(jail):
+    body = """
+import os, socket, subprocess, threading, tempfile
+def f():
+    found = []
+    thread = threading.Thread(target=found.append, args=(1,)); thread.start(); thread.join()
+    pid = os.fork()
+    if pid == 0: os._exit(7)
+    found.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    one, two = socket.socketpair(); one.send(b"x"); found.append(two.recv(1) == b"x")
+    import torch
+    x = torch.ones(3, requires_grad=True); (x * x).sum().backward(); found.append(x.grad.tolist())
+    return found
+"""
+    assert jail.ask("f", [body], ONCE) == {"status": "answers", "answers": [[1, 7, True, [2.0, 2.0, 2.0]]]}
+
+
+# --- sums ------------------------------------------------------------------------------------------------------------
+
+CHILDREN = """
+import os, time
+def f():
+    for _ in range(6):
+        if os.fork() == 0:
+            {body}
+            os._exit(0)
+    time.sleep(10_000)
+"""
+HOLDS = "held = bytearray(os.urandom(1)) * 400_000_000; held[::4096] = b'x' * len(held[::4096]); time.sleep(10_000)"
+
+
+@pytest.mark.parametrize("group", [True, False], ids=["with a control group", "without one"])
+def test_memory_in_children_counts_together(bubblewrap, monkeypatch, group):
+    if not group:
+        monkeypatch.setattr(outside, "new_group", lambda: None)
+    elif (made := new_group()) is None:
+        pytest.skip("no control group can be made here")
+    else:
+        made.remove()
+    with contextlib.closing(Jail(Limits(seconds=600, idle=600, wall=600, held=10**9))) as jail:
+        assert jail.ask("f", [CHILDREN.format(body=HOLDS)], ONCE) == {"status": "memory"}
+        assert ("No control group" in jail.bounds()) is not group
+        one = "def f():\n    held = bytes(400_000_000)\n    return len(held)"
+        assert jail.ask("f", [one], ONCE) == {"status": "answers", "answers": [400_000_000]}
+
+
+def test_processor_time_in_children_counts_together(bubblewrap):
+    """Each of them stays far below the limit of one process."""
+    with contextlib.closing(Jail(Limits(seconds=600, idle=600, wall=600))) as jail:
+        jail.ask("f", ["def f(): return 1"], ONCE)
+        object.__setattr__(jail.limits, "seconds", 3)
+        body = CHILDREN.format(body="t = time.process_time()\n            while time.process_time() - t < 2: pass")
+        assert jail.ask("f", [body], ONCE) == {"status": "time"}
+
+
+def test_who_only_waits_is_ended_soon_and_who_waits_for_the_machine_is_not(bubblewrap, monkeypatch):
+    with contextlib.closing(Jail(Limits(seconds=600, idle=1, wall=600))) as jail:
+        assert jail.ask("f", ["import time\ndef f(): time.sleep(10_000)"], ONCE) == {"status": "time"}
+    # a process that wants to run and gets no turn, for as long as one likes
+    chain = [Process(1, "S", 0, 0, 1), Process(2, "S", 0, 0, 2), Process(3, "R", 0.1, 0, 3)]
+    monkeypatch.setattr("tools.grading.watch.below", lambda number: iter(chain))
+    clock = iter(range(0, 10_000, 100))
+    monkeypatch.setattr("tools.grading.watch.time.monotonic", lambda: next(clock))
+    ended = []
+    monkeypatch.setattr("tools.grading.watch.os.kill", lambda number, signal: ended.append(number))
+    watch = Watch(1, seconds=5, idle=3, memory=10**9)
+    assert [watch.look() for _ in range(20)] == [None] * 20
+    chain[-1] = Process(3, "S", 0.1, 0, 3)
+    assert watch.look() == "time"
+    assert ended == [3]
+
+
+def test_no_more_processes_than_allowed_and_each_jail_has_a_user_of_its_own(bubblewrap):
+    body = """
+import os, time
+def f():
+    started = 0
+    try:
+        while started < 100:
+            if os.fork() == 0:
+                time.sleep(3)
+                os._exit(0)
+            started += 1
+    except OSError:
+        pass
+    return started
+"""
+    with contextlib.closing(Jail(Limits(seconds=60, idle=600, wall=600, processes=10))) as jail:
+        assert 5 <= jail.ask("f", [body], ONCE)["answers"][0] < 10
+    if os.geteuid() == 0:
+        with contextlib.closing(Jail(Limits(seconds=60, idle=600, wall=600))) as jail:
+            assert jail.ask("f", ["import os\ndef f(): return os.getuid()"], ONCE)["answers"] == [
+                outside.FIRST_USER + os.getpid()
+            ]
+
+
+# --- what comes back --------------------------------------------------------------------------------------------------
+
+
+def test_a_jail_that_was_taken_over_can_say_no_more_than_a_jail_says():
+    limits = Limits(entries=10, answer_bytes=10_000)
+
+    def told(data, length=None):
+        return outside.received(io.BytesIO(struct.pack("I", len(data) if length is None else length) + data), limits)
+
+    assert told(b'{"status": "blank"}') == {"status": "blank"}
+    for data, length in ((b"{}", 2**32 - 1), (b"[" * 5000, None), (b"[" + b"1," * 4000 + b"1]", None), (b"{", None)):
+        with pytest.raises(ValueError):  # noqa: PT011  (json's own error is one, too)
+            told(data, length)

@@ -1,8 +1,10 @@
 """Inside the jail: run one learner's function and send back plain numbers.
 
 ``jail.py`` starts this in a sandbox and talks to it over pipes. The process imports PyTorch once and forks for each
-answer; the fork gives up all it could harm others with before it reads a line of the learner's code. What comes back
-is JSON: nothing from a learner is ever unpickled. This file stands alone in there, with ``cells.py`` beside it: at its
+task. It never reads a task or an answer itself: a fork inherits all memory of its parent, also what was freed, and the
+next learner must find nothing of the last one there. The fork has the task answered in a fork of its own, which gives
+up all it could harm others with before it runs a line of the learner's code. What comes back is JSON: nothing from a
+learner is ever unpickled. This file stands alone in there, with ``cells.py`` beside it: at its
 top it imports from the standard library only, and every limit comes with the task.
 """
 
@@ -17,7 +19,6 @@ import resource
 import select
 import signal
 import struct
-import sys
 import time
 from typing import Any
 
@@ -25,7 +26,7 @@ from tools.grading.cells import TooLarge, called
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID = 0x00020000, 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
 READ_ONLY = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x1000  # linux/mount.h: so, no setuid, devices or programs; remount a bind
-NOBODY = 65534
+NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2  # linux/prctl.h, linux/seccomp.h
 REFUSED = 17  # how a process ends that the system allows no space of its own
 TOO_LONG = ((-signal.SIGKILL) & 127, (-signal.SIGXCPU) & 127)
 # What a learner's process may say of itself. All else, "refused" above all, is for this process to say.
@@ -38,12 +39,17 @@ Reply = dict[str, Any]
 # --- its process -----------------------------------------------------------------------------------------------------
 
 
-def confine(limits: dict[str, int]) -> None:
-    """Limits that the process cannot lift again."""
+def confine(task: Task) -> None:
+    """Limits that the process cannot lift again.
+
+    Raises:
+        OSError: if the kernel refuses one.
+    """
+    limits, user = task["limits"], task["user"]
     if os.geteuid() == 0:
         os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
     values = {
         resource.RLIMIT_CPU: limits["seconds"],
         resource.RLIMIT_AS: limits["memory"],
@@ -51,10 +57,18 @@ def confine(limits: dict[str, int]) -> None:
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
     }
     for limit, value in values.items():
         resource.setrlimit(limit, (value, value))
-    ctypes.CDLL(None).capset(struct.pack("Ii", 0x20080522, 0), bytes(24))  # version 3, this process: none at all
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))  # version 3, this process: none at all
+    instructions = ctypes.create_string_buffer(task["refusals"], len(task["refusals"]))
+    program = struct.pack(
+        "HP", len(task["refusals"]) // 8, ctypes.addressof(instructions)
+    )  # linux/filter.h: sock_fprog
+    if libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(SECCOMP, FILTER, program, 0, 0):
+        raise OSError(ctypes.get_errno(), "the kernel takes no filter of calls")
 
 
 def learner(task: Task, answer: int) -> None:
@@ -66,7 +80,7 @@ def learner(task: Task, answer: int) -> None:
     os.closerange(4, 4096)
     result = {"status": "raised", "message": "it did not come to an end"}
     try:
-        confine(task["limits"])
+        confine(task)
         result = called(task["name"], task["cells"], pickle.loads(task["cases"]), task["limits"]["entries"])
     except NotImplementedError:
         result = {"status": "blank"}
@@ -183,20 +197,29 @@ def warm_up() -> None:
     )
 
 
+def exactly(number: int) -> bytes:
+    """So many bytes from the pipe that tasks come through."""
+    data = b""
+    while len(data) < number and (part := os.read(0, min(number - len(data), 2**20))):
+        data += part
+    return data
+
+
 def serve() -> None:
-    """Answer the tasks that come in, one after the other, until there are no more."""
+    """Answer the tasks that come in, one after the other, until there are no more: a byte, a length, a pickle."""
     replies = os.dup(1)
     os.dup2(2, 1)
     warm_up()
-    while True:
-        try:
-            task = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        data = json.dumps(answered(task)).encode()
-        os.write(replies, struct.pack("I", len(data)))
-        while data:
-            data = data[os.write(replies, data) :]
+    while os.read(0, 1):
+        fork = os.fork()
+        if fork == 0:
+            (length,) = struct.unpack("I", exactly(4))
+            data = json.dumps(answered(pickle.loads(exactly(length)))).encode()
+            data = struct.pack("I", len(data)) + data
+            while data:
+                data = data[os.write(replies, data) :]
+            os._exit(0)
+        os.waitpid(fork, 0)
 
 
 if __name__ == "__main__":

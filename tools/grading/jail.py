@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pickle
+import select
 import shutil
 import struct
 import subprocess
@@ -25,6 +26,9 @@ import torch
 
 from gradclinic.course import exercises
 from gradclinic.course.exercises import Exercise
+from tools.grading.groups import Group, new_group
+from tools.grading.syscalls import refusals
+from tools.grading.watch import Watch
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCES = Path(*exercises.__name__.split("."))  # where the right answers lie, below any copy of the package
@@ -46,6 +50,9 @@ SETTINGS = {
 }
 # Seconds until a jail that says nothing is given up: at its start, when it imports PyTorch, and beyond a task's own.
 START, GRACE = 600, 60
+EVERY = 0.1  # seconds between two looks at a jail that says nothing
+FIRST_USER = 2_000_000_000  # numbers of users that no system gives to a person
+OF_THE_JAIL = 8  # processes of bubblewrap and of ``inside.py``
 
 Task = dict[str, Any]
 Reply = dict[str, Any]
@@ -60,18 +67,22 @@ class Limits:
     """What one exercise of one learner may take.
 
     Attributes:
-        seconds: of processor time, for each process.
-        wall: seconds until the answer has to be there.
+        seconds: of processor time, for all processes together.
+        idle: seconds in which no process wants to run.
+        wall: seconds until the answer has to be there, however busy the machine is.
         memory: bytes of address space, for each process.
-        processes: how many there may be.
+        held: bytes of memory, for all processes together, beyond what they began with.
+        processes: how many there may be, threads counted.
         answer_bytes: of what is sent back.
         entries: numbers and lists in it.
     """
 
     seconds: int = 5
-    wall: int = 12
+    idle: int = 3
+    wall: int = 40
     memory: int = 4 * 2**30
-    processes: int = 64
+    held: int = 2 * 2**30
+    processes: int = 16
     answer_bytes: int = 2**23
     entries: int = 2**18
 
@@ -125,7 +136,7 @@ def _files() -> list[str]:
         files += ["--perms", "0755", "--tmpfs", str(references), "--remount-ro", str(references)]
     files += ["--perms", "0700", "--size", str(2**20), "--tmpfs", "/scratch"]  # matplotlib wants one, once
     files += ["--ro-bind", str(Path(__file__).with_name("inside.py")), "/jail/inside.py"]
-    files += ["--ro-bind", str(Path(__file__).with_name("cells.py")), "/jail/tools/grading/cells.py"]
+    files += ["--ro-bind", str(Path(__file__).with_name("cells")), "/jail/tools/grading/cells"]
     files += ["--dev", "/dev", "--remount-ro", "/dev"]
     files += ["--perms", "0755", "--dir", "/nowhere", "--remount-ro", "/", "--chdir", "/nowhere"]
     return files
@@ -145,6 +156,7 @@ class Jail:
     def __init__(self, limits: Limits = LIMITS) -> None:
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
+        self._group: Group | None = None
 
     def ask(self, name: str, cells: Sequence[str], cases: bytes) -> Reply:
         """Have one function run; returns its answers or what became of it.
@@ -159,30 +171,69 @@ class Jail:
         """
         if self._process is None:
             self._process = self._started()
-        reply = exchange(self._process, self._task(name, cells, cases), self.limits.wall + GRACE)
+        watch = Watch(self._process.pid, self.limits.seconds, self.limits.idle, self.limits.held)
+        before = self._overflows()
+        reply = exchange(self._process, self._task(name, cells, cases), self.limits.wall + GRACE, self.limits, watch)
+        overflown = self._overflows() > before
         if reply is None:
             self.close()
-            return {"status": "died"}
+            return {"status": "memory" if overflown else "died"}
         if reply.get("status") == "refused":
             raise NoJail("the system allows no process spaces inside the sandbox (unshare was refused)")
-        return reply
+        return {"status": "memory"} if overflown and reply["status"] != "answers" else reply
+
+    def bounds(self) -> str:
+        """What keeps the sum of a learner's processes within the limits, in a sentence for who marks."""
+        if self._process is None:
+            self._process = self._started()
+        if self._group is not None:
+            return f"The memory and processes of each answer are limited by a control group ({self._group.kind})."
+        return (
+            f"No control group can be made here, so the sum of memory is looked at every {EVERY} seconds, and no more."
+        )
 
     def _task(self, name: str, cells: Sequence[str], cases: bytes) -> Task:
-        return {"name": name, "cells": list(cells), "cases": cases, "limits": dataclasses.asdict(self.limits)}
+        return {
+            "name": name,
+            "cells": list(cells),
+            "cases": cases,
+            "limits": dataclasses.asdict(self.limits),
+            "refusals": refusals(),
+            # of the users that nobody is, one for each jail: the kernel counts processes by user
+            "user": FIRST_USER + os.getpid(),
+        }
 
     def _started(self) -> subprocess.Popen[bytes]:
+        try:
+            probe = self._task("probe", ["def probe(): return 1"], cloudpickle.dumps([()]))
+        except OSError as error:
+            raise NoJail(f"{error}; without a jail nothing is marked") from None
         # where memory runs out all the same, the system is to end the jail and nothing else
         first = ["sh", "-c", 'echo 1000 > /proc/self/oom_score_adj; exec "$@"', "sh"]
         process = subprocess.Popen(
             [*first, *sandbox()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        self._group = new_group()
+        if self._group is not None:
+            self._group.take(process.pid)
         # learner's code never runs before the first task, so an end before that is the sandbox's
-        probe = exchange(process, self._task("probe", ["def probe(): return 1"], cloudpickle.dumps([()])), START)
-        if probe != {"status": "answers", "answers": [1]}:
+        reply = exchange(process, probe, START, self.limits)
+        if reply != {"status": "answers", "answers": [1]}:
             process.kill()
             said = process.communicate()[1].decode(errors="replace").strip()[-500:]
-            raise NoJail(f"no sandbox can be started here: {said or probe}")
+            self._leave_group()
+            raise NoJail(f"no sandbox can be started here: {said or reply}")
+        if self._group is not None:
+            self._group.limit(self.limits.held, self.limits.processes + OF_THE_JAIL)
         return process
+
+    def _overflows(self) -> int:
+        return 0 if self._group is None else self._group.overflows()
+
+    def _leave_group(self) -> None:
+        if self._group is not None:
+            self._group.remove()
+            self._group = None
 
     def close(self) -> None:
         """End it, and with it all that runs inside."""
@@ -190,28 +241,48 @@ class Jail:
             self._process.kill()
             self._process.communicate()
             self._process = None
+        self._leave_group()
 
 
-def exchange(process: subprocess.Popen[bytes], task: Task, seconds: float) -> Reply | None:
-    """Send a task and read the reply; None if the process ends, or says nothing within ``seconds``."""
+def exchange(
+    process: subprocess.Popen[bytes], task: Task, seconds: float, limits: Limits, watch: Watch | None = None
+) -> Reply | None:
+    """Send a task and read the reply; None if the process ends, or says nothing within ``seconds``.
+
+    Whenever there is nothing to read, ``watch`` has a look; if it ends the task, its word is the reply.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
     last = threading.Timer(seconds, process.kill)  # whatever a learner may do to the jail itself
     last.start()
+    passed = None
     try:
-        pickle.dump(task, process.stdin)
+        data = pickle.dumps(task)
+        process.stdin.write(b"t" + struct.pack("I", len(data)) + data)
         process.stdin.flush()
-        return received(process.stdout)
+        while not select.select([process.stdout], [], [], EVERY)[0]:
+            passed = passed or (watch.look() if watch else None)
+        reply = received(process.stdout, limits)
     except (OSError, struct.error, ValueError, RecursionError):
         return None
     finally:
         last.cancel()
+    return reply if passed is None else {"status": passed}
 
 
-def received(stream: IO[bytes]) -> Reply:
-    """All that is ever read from a jail: a length in four bytes, and so many bytes of JSON."""
+def received(stream: IO[bytes], limits: Limits) -> Reply:
+    """All that is ever read from a jail: a length in four bytes, and so many bytes of JSON.
+
+    Raises:
+        ValueError: if it is more than a jail may say, or nothing that a jail says.
+    """
     (length,) = struct.unpack("I", stream.read(4))
-    reply: Reply = json.loads(stream.read(length))
+    if length > limits.answer_bytes + 1000:
+        raise ValueError(f"a reply of {length} bytes")
+    data = stream.read(length)
+    if data.count(b",") + data.count(b"[") > 2 * limits.entries + 1000:  # before anything is made of it
+        raise ValueError("a reply of too many entries")
+    reply: Reply = json.loads(data)
     return reply
 
 
