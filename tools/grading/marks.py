@@ -1,13 +1,18 @@
 """Read a submission, have it answer in the jail, judge what comes back: one learner, or a class side by side."""
 
 import functools
+import json
+import math
 import multiprocessing
 import os
 import re
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import torch
@@ -15,9 +20,16 @@ from tqdm import tqdm
 
 from gradclinic.course import exercises
 from gradclinic.course.exercises import Exercise, Lab, Verdict
-from tools.grading.jail import LIMITS, Jail, Limits, Reply, packed
+from tools.grading import plain
+from tools.grading.children import end_with_parent
+from tools.grading.jail import LIMITS, Jail, Limits, NoJail, Reply, packed
 
 LARGEST = 50 * 2**20  # bytes of a notebook
+CELLS, SOURCE = 2_000, 1_000_000  # cells of a notebook that are read, and characters in all of them
+CODE, ESSAY = 100_000, 20_000  # characters of one cell with code, of one with text
+ANSWERS, MESSAGE = 20_000, 1_000  # characters that are kept of wrong answers, and of what is said of them
+FEW = 1_000  # parts of an answer that never take long to compare
+NEARLY = 0.5  # the part of the points that a mistake earns whose hint begins with "Nearly"
 STUDENT = re.compile(r"\w[\w.@+ -]*")
 SAID = {
     "blank": "Not attempted yet.",
@@ -43,14 +55,30 @@ class Mark:
 
 @dataclass
 class Marked:
-    """One submission. ``sources`` are the cells that the learner changed, by their grade id; ``flags`` are what a
-    person should look at."""
+    """One submission.
+
+    Attributes:
+        student: their id.
+        marks: one for each exercise.
+        flags: what a person should look at.
+        sources: the cells that the learner changed, by their grade id.
+        added: the learner's own cells: the number of the released cell that each follows, its type, its source.
+        answers: by exercise, what a wrong function returned on each case; None if that is too long to keep.
+        seconds: that the marking took.
+    """
 
     student: str
     marks: list[Mark] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
+    added: list[tuple[int, str, str]] = field(default_factory=list)
+    answers: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def points(self) -> float:
+        """Of all exercises together."""
+        return sum(mark.points for mark in self.marks)
 
 
 def find_lab(name: str) -> Lab:
@@ -78,12 +106,15 @@ def read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str
                 f"no notebook called {right.name}" if not files else f"{len(files)} notebooks, none the right one"
             ]
         right = files[0]
-        flags.append(f"the file is called {right.name.encode(errors='replace').decode()}")
+        flags.append(f"the file is called {plain.visible(right.name)}")
     if right.is_symlink() or not right.is_file():
         return None, ["the notebook is not a file"]
     if right.stat().st_size > LARGEST:
         return None, [*flags, "the notebook is larger than 50 MB"]
-    raw = right.read_bytes()
+    try:
+        raw = right.read_bytes()
+    except OSError as error:
+        return None, [*flags, f"the notebook cannot be read ({type(error).__name__})"]
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -98,7 +129,26 @@ def read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str
             cell.source.encode()  # half a surrogate pair can be neither stored nor shown
     except Exception as error:  # whatever a learner's file may make the reader raise
         return None, [*flags, f"the file is not a notebook ({type(error).__name__})"]
-    return notebook, flags
+    return notebook, flags + limited(notebook)
+
+
+def limited(notebook: nbformat.NotebookNode) -> list[str]:
+    """Shorten what is longer than anybody writes, and say so: code is left out, for half of it means something else."""
+    flags, left = [], SOURCE
+    if len(notebook.cells) > CELLS:
+        flags.append(f"{len(notebook.cells)} cells, of which the first {CELLS} are read")
+        notebook.cells = notebook.cells[:CELLS]
+    without, cut = [], []
+    for number, cell in enumerate(notebook.cells, 1):
+        length, code = len(cell.source), cell.cell_type == "code"
+        if length > min(CODE if code else ESSAY, left):
+            (without if code else cut).append(f"{number} ({length} characters)")
+            cell.source = f"# left out: {length} characters" if code else cell.source[: min(ESSAY, left)]
+        left = max(left - len(cell.source), 100)
+    for words, found in (("left out for their length", without), ("of which only the beginning is read", cut)):
+        if found:
+            flags.append(f"cells {words}: {', '.join(found[:5])}" + (", and more" if len(found) > 5 else ""))
+    return flags
 
 
 def known_cells(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
@@ -120,11 +170,39 @@ def compared(submitted: dict[str, nbformat.NotebookNode], released: dict[str, nb
     return flags + ([f"check cells were edited: {', '.join(edited)}"] if edited else [])
 
 
+def own_cells(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) -> list[tuple[int, str, str]]:
+    """The cells that the learner wrote beside those that were given out; see ``Marked.added``."""
+    by_source = {cell.source.strip(): number for number, cell in enumerate(released.cells)}
+    by_id = {cell.get("id"): number for number, cell in enumerate(released.cells)}
+    given_out = known_cells(released)
+    places = {
+        id(cell): by_source[given_out[name].source.strip()]
+        for name, cell in known_cells(notebook).items()
+        if name in given_out
+    }
+    after, found = -1, []
+    for cell in notebook.cells:
+        source = cell.source.strip()
+        place = places.get(id(cell), by_source.get(source))
+        after = by_id.get(cell.get("id"), after) if place is None else place
+        if place is None and source:  # their own, or one that was given out, and then changed
+            found.append((after, "code" if cell.cell_type == "code" else "markdown", cell.source))
+    return found
+
+
+def credit(exercise: Exercise, verdict: Verdict) -> float:
+    """The part of the points that an answer earns: all if it is right, some for a mistake that is nearly right."""
+    if verdict.status == "right":
+        return 1.0
+    mistake = next((mistake for mistake in exercise.mistakes if mistake.name == verdict.mistake), None)
+    return 0.0 if mistake is None else mistake.credit or NEARLY * mistake.hint.startswith("Nearly")
+
+
 def judged(exercise: Exercise, seed: int, reply: Reply) -> Mark:
     """The mark for what came back from the jail."""
     if reply["status"] == "answers":
         try:
-            verdict = exercise.judge(reply["answers"], seed)
+            verdict = too_odd(reply["answers"], exercise, seed) or exercise.judge(reply["answers"], seed)
         except Exception as error:  # numbers of a learner's choice, in shapes of a learner's choice
             verdict = Verdict("wrong", f"The answer could not be read ({type(error).__name__}).")
     elif reply["status"] == "raised":
@@ -132,8 +210,40 @@ def judged(exercise: Exercise, seed: int, reply: Reply) -> Mark:
     else:
         message = SAID[reply["status"]] + (f" ({reply['message']})" if reply.get("message") else "")
         verdict = Verdict("blank" if reply["status"] == "blank" else "wrong", message)
-    points = exercise.points if verdict.status == "right" else 0
-    return Mark(exercise.name, points, exercise.points, verdict.status, verdict.message, verdict.mistake)
+    points = exercise.points * credit(exercise, verdict)
+    message = plain.lines(verdict.message)[:MESSAGE]
+    return Mark(exercise.name, points, exercise.points, verdict.status, message, verdict.mistake)
+
+
+def too_odd(answers: object, exercise: Exercise, seed: int) -> Verdict | None:
+    """A verdict without comparing, if the answers have far more parts than the right ones, or lie far deeper.
+
+    To compare takes some microseconds for each part, and once for each usual mistake.
+    """
+    most, deepest = wanted_parts(exercise, seed)
+    parts, depth = parts_of(answers, FEW + 4 * most)
+    if parts > FEW + 4 * most or depth > deepest + 4:
+        return Verdict("wrong", "The answer has far more parts than was asked for, or lists far deeper in lists.")
+    return None
+
+
+@functools.cache
+def wanted_parts(exercise: Exercise, seed: int) -> tuple[int, int]:
+    """The same of the right answers, once for a whole class."""
+    return parts_of(exercise.expected(seed), math.inf)
+
+
+def parts_of(answers: object, most: float) -> tuple[int, int]:
+    """How many parts there are in nested lists, and how deep; a list of numbers is one. Counted up to ``most``."""
+    waiting, parts, depth = [(answers, 1)], 0, 0
+    while waiting and parts <= most:
+        part, level = waiting.pop()
+        parts, depth = parts + 1, max(depth, level)
+        if isinstance(part, torch.Tensor):
+            part = part.tolist()
+        if isinstance(part, (list, tuple)) and not all(type(number) in (int, float) for number in part):
+            waiting += [(inner, level + 1) for inner in part]
+    return parts, depth
 
 
 def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.NotebookNode, jail: Jail) -> Marked:
@@ -157,6 +267,7 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
     if notebook:
         submitted, given_out = known_cells(notebook), known_cells(released)
         result.flags += compared(submitted, given_out)
+        result.added = own_cells(notebook, released)
         result.sources = {
             id: cell.source
             for id, cell in submitted.items()
@@ -165,6 +276,9 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
     for exercise in find_lab(lab).exercises:
         reply = jail.ask(exercise.name, cells, packed(exercise, seed)) if notebook else {"status": "missing"}
         result.marks.append(judged(exercise, seed, reply))
+        if reply["status"] == "answers" and result.marks[-1].status == "wrong":
+            short = len(json.dumps(reply["answers"])) <= ANSWERS
+            result.answers[exercise.name] = reply["answers"] if short else None
         if reply["status"] in ("time", "memory", "large", "died"):
             result.flags.append(f"{exercise.name}: {SAID[reply['status']]}")
     result.seconds = time.perf_counter() - began
@@ -176,15 +290,16 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
 JAILS: dict[int, Jail] = {}  # by process: one that was forked must never use its parent's
 
 
-def mark_class(
-    submitted: Path, lab: str, seed: int, workers: int, released: nbformat.NotebookNode, limits: Limits = LIMITS
-) -> list[Marked]:
-    """Mark every learner who has a folder for this lab, side by side, with a bar.
+class Ended(RuntimeError):
+    """A process that marked was ended from outside."""
+
+
+def handed_in(submitted: Path, lab: str) -> dict[str, Path]:
+    """Each learner's folder for this lab, by their id.
 
     Raises:
         FileNotFoundError: if there is no submission.
         ValueError: for a folder whose name is no student's id.
-        NoJail: if nothing here can keep learners' code apart.
     """
     folders = sorted(path for path in submitted.glob(f"*/{lab}") if path.is_dir())
     if not folders:
@@ -194,14 +309,80 @@ def mark_class(
     if odd:
         names = ", ".join(ascii(path.name) for path in odd)
         raise ValueError(f"student ids hold letters, digits and . _ @ + - only, and are no links; not so: {names}")
+    return {folder.parent.name: folder for folder in folders}
+
+
+def mark_class(
+    submitted: Path, lab: str, seed: int, workers: int, released: nbformat.NotebookNode, limits: Limits = LIMITS
+) -> list[Marked]:
+    """Mark every learner who has a folder for this lab, side by side, with a bar; by their id.
+
+    Raises:
+        As ``handed_in`` and ``mark_side_by_side``.
+    """
+    attempts = {student: [folder] for student, folder in handed_in(submitted, lab).items()}
+    found = mark_side_by_side(attempts, lab, seed, workers, released, limits)
+    return sorted((marked for (marked,) in found), key=lambda marked: marked.student)
+
+
+def mark_side_by_side(
+    attempts: Mapping[str, Sequence[Path]],
+    lab: str,
+    seed: int,
+    workers: int,
+    released: nbformat.NotebookNode,
+    limits: Limits = LIMITS,
+    not_theirs: Sequence[int] = (),
+) -> Iterator[list[Marked]]:
+    """Mark all attempts of these learners, in processes side by side, with a bar. Each learner comes when done.
+
+    Args:
+        attempts: by student's id, the folders.
+        not_theirs: descriptors that the processes should not hold open.
+        lab, seed, released: see ``mark``.
+        workers: how many processes.
+        limits: what each answer may take.
+
+    Raises:
+        NoJail: if nothing here can keep learners' code apart.
+        Ended: if one of the processes was ended from outside.
+    """
     work = functools.partial(mark_beside_others, lab=lab, seed=seed, released=released, limits=limits)
-    with ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("fork"), initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:
-        return list(tqdm(pool.map(work, folders), total=len(folders), desc=f"marking {lab}", unit="learner"))
+    context = multiprocessing.get_context("fork")
+    pool = ProcessPoolExecutor(workers, context, initializer=ready, initargs=(os.getpid(), not_theirs))
+    try:
+        asked = [pool.submit(work, student, folders) for student, folders in attempts.items()]
+        for done in tqdm(as_completed(asked), total=len(asked), desc=f"marking {lab}", unit="learner"):
+            yield done.result()
+        pool.shutdown()
+    except BrokenProcessPool:
+        raise Ended("a process that marked was ended from outside, perhaps because memory ran out") from None
+    finally:  # nothing is left when this is stopped half-way
+        for child in multiprocessing.active_children():
+            child.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def mark_beside_others(folder: Path, lab: str, seed: int, released: nbformat.NotebookNode, limits: Limits) -> Marked:
+def ready(parent: int, not_mine: Sequence[int]) -> None:
+    """Called first in each of these processes."""
+    end_with_parent(parent, not_mine)
+    torch.set_num_threads(1)
+
+
+def mark_beside_others(
+    student: str, folders: Sequence[Path], lab: str, seed: int, released: nbformat.NotebookNode, limits: Limits
+) -> list[Marked]:
     """Mark one of a class, in one of the processes that share the work; each keeps its jail for the next learner."""
     jail = JAILS.setdefault(os.getpid(), Jail(limits))
-    return mark(folder, lab, folder.parent.name, seed, released, jail)
+    found = []
+    for folder in folders:
+        try:
+            found.append(mark(folder, lab, student, seed, released, jail))
+        except (NoJail, OSError):  # that is the machine's fault, and would befall everybody
+            raise
+        except Exception as error:  # nothing known leads here, and whatever does must not stop the class
+            reason = f"this could not be marked ({type(error).__name__}: {error}), mark it by hand"
+            flag = plain.visible(reason)[:MESSAGE]
+            marks = [Mark(e.name, 0, e.points, "wrong", "This could not be marked.") for e in find_lab(lab).exercises]
+            found.append(Marked(student, marks, [flag]))
+    return found

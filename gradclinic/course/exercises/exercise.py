@@ -18,13 +18,15 @@ Case = tuple[Any, ...]  # the arguments of one try
 class Mistake:
     """A usual wrong answer: what it is called, a function that makes it, and the hint that undoes it.
 
-    ``belief`` is what somebody holds true who makes it, where it is more than a slip.
+    ``belief`` is what somebody holds true who makes it, where it is more than a slip. ``credit`` is the part of the
+    points that it earns; at 0 the grader decides by the hint.
     """
 
     name: str
     function: Callable[..., Answer]
     hint: str
     belief: str = ""
+    credit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class Exercise:
         """What ``function`` returns on each case of ``seed``; it gets copies, so it cannot change the case."""
         return [function(*copy.deepcopy(case)) for case in self.cases(seed)]
 
+    def expected(self, seed: int) -> Sequence[Answer]:
+        """What the reference answers on each case of ``seed``; computed once for a whole class."""
+        return _known(self, self.reference, seed)[0]
+
     def judge(self, answers: Sequence[Answer], seed: int) -> Verdict:
         """Compare returned answers with the reference and with the known mistakes.
 
@@ -93,16 +99,16 @@ class Exercise:
                 if isinstance(malformed := _rows(answer, wanted), str):
                     return Verdict("wrong", malformed)
             answers = self.outcome(answers, seed)
-        problem = next((p for a, e in zip(answers, outcomes, strict=True) if (p := self._differs(a, e))), None)
+        problem = next((p for a, e in zip(answers, outcomes, strict=True) if (p := self.differs(a, e))), None)
         if problem is None:
             return Verdict("right", "Right.")
         for mistake in self.mistakes:
             _, made = _known(self, mistake.function, seed)
-            if not any(self._differs(a, m) for a, m in zip(answers, made, strict=True)):
+            if not any(self.differs(a, m) for a, m in zip(answers, made, strict=True)):
                 return Verdict("wrong", mistake.hint, mistake.name)
         return Verdict("wrong", problem)
 
-    def _differs(self, answer: Answer, expected: Answer) -> str | None:
+    def differs(self, answer: Answer, expected: Answer) -> str | None:
         """None if the two agree within tolerance, else a sentence that says how they differ."""
         rows = _rows(answer, expected)
         if isinstance(rows, str):

@@ -1,0 +1,55 @@
+"""What learners wrote, as text that does nothing: in a terminal, in a table, on a page, in whatever reads Markdown."""
+
+import html
+import unicodedata
+
+JOINERS = "\u200c\u200d"  # they change how letters and emoji join, and nothing else
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes (OWASP, CSV injection)
+
+
+def visible(text: str, kept: str = "") -> str:
+    """The text with what has no sign of its own written out, such as ``\\x1b`` and marks that turn the writing round.
+
+    Args:
+        text: anything.
+        kept: which of those stay, such as a line's end.
+    """
+    return "".join(letter if letter in kept or _has_a_sign(letter) else _written_out(letter) for letter in text)
+
+
+def _has_a_sign(letter: str) -> bool:
+    return letter in JOINERS or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _written_out(letter: str) -> str:
+    number = ord(letter)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def lines(text: str) -> str:
+    """The same for a text of many lines, whose ends and tabs stay."""
+    return visible(text.replace("\r\n", "\n").replace("\r", "\n"), kept="\n\t")
+
+
+def table_cell(value: object) -> object:
+    """A value for a table: a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if value.lstrip(" ").startswith(FORMULA) else text
+
+
+def block(text: str) -> str:
+    """The text as HTML in one line, to stand in a Markdown cell and be shown as it was written.
+
+    All that is no letter, digit or space becomes a number, so whatever reads Markdown or mathematics before the browser
+    does finds neither. Within ``<pre>`` MathJax, which reads the page later, looks for nothing.
+    """
+    numbers = "".join(letter if letter.isalnum() or letter == " " else f"&#{ord(letter)};" for letter in lines(text))
+    return f'<pre style="white-space: pre-wrap; word-break: normal">{numbers}</pre>'
+
+
+def comment(text: str) -> str:
+    """The text for nbgrader's comments, which are read as Markdown on one page and shown as they are in a form."""
+    harmless = html.escape(lines(text), quote=False).replace("\\", "\u2216").replace("`", "&#96;")  # no TeX, no code
+    return harmless.replace("[", "&#91;").replace("]", "&#93;")
