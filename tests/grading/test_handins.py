@@ -58,7 +58,7 @@ SENT = {  # what lies in a learner's folder at Moodle; whose notebook counts, an
     "as JSON, with a mark": ({"02.json": b"\xef\xbb\xbf" + RIGHT}, "right", "called 02.json"),
     "another lab": ({NAME: OTHER}, "other lab", f"no cell of {LAB} in it"),
     "an empty file": ({NAME: b""}, None, "an empty file"),
-    "half a file": ({NAME: RIGHT[:500]}, None, "no notebook in it"),
+    "half a file": ({NAME: RIGHT[:500]}, None, "no notebook in it, or half of one"),
 }
 NOTHING = {  # where there is none, and why
     "a picture": ({"photo.png": b"\x89PNG"}, "no notebook, but photo.png"),

@@ -125,7 +125,7 @@ def test_what_the_labs_import_is_there_before_a_learners_code_runs(jail):
     wanted = set()
     for path in (ROOT / "solutions").glob("*/*.ipynb"):
         code = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-        source = "\n".join(ast.unparse(statement) for statement in statements(code))
+        source = "\n".join(ast.unparse(statement.node) for statement in statements(code))
         wanted |= {f"gradclinic.{name}" for name in imported(source)}
         wanted |= {f"gradclinic.course.{name}" for name in imported(source, "gradclinic.course") - {"exercises"}}
     wanted = {name for name in wanted if find_spec(name)}  # not the names that a module gives

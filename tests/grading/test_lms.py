@@ -42,9 +42,9 @@ def everybody_is_there(root, done, twice=()):
     assert len(list((root / "submitted").iterdir())) == 97
     for person in twice:
         found = lms.attempts(LAB, person.id, root)
-        assert [whose(folder / NAME) for _, folder in found] == [f"{person.id}, attempt {n}" for n in (1, 2)]
-        assert found[-1][1] == submitted(root, person).parent
-        assert found[0][1].parent == root / "collected" / LAB / person.id
+        assert [whose(path) for _, path in found] == [f"{person.id}, attempt {n}" for n in (1, 2)]
+        assert found[-1][1] == submitted(root, person)
+        assert found[0][1].parents[1] == root / "collected" / LAB / person.id
 
 
 # --- three platforms -------------------------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_moodle_has_the_last_state_only_and_attempts_come_archive_by_archive(tmp
             lms.collect(LAB, folder, archives[day], sheet)
         for person in present:
             found = lms.attempts(LAB, person.id, folder)
-            assert [whose(where / NAME) for _, where in found] == [f"{person.id}, attempt {n}" for n in expected], days
+            assert [whose(path) for _, path in found] == [f"{person.id}, attempt {n}" for n in expected], days
 
 
 def test_what_was_placed_or_edited_by_hand_is_an_attempt_too(tmp_path):
@@ -216,11 +216,11 @@ def test_what_was_placed_or_edited_by_hand_is_an_attempt_too(tmp_path):
     by_hand.parent.mkdir(parents=True)
     by_hand.write_bytes(work(LAB, "by hand"))
     by_hand.with_name("timestamp.txt").write_text("2026-11-01 10:00:00 UTC\n")
-    assert [folder for _, folder in lms.attempts(LAB, ann.id, tmp_path)] == [by_hand.parent]
+    assert [path for _, path in lms.attempts(LAB, ann.id, tmp_path)] == [by_hand]
     lms.collect(LAB, tmp_path, canvas(tmp_path, present=CLASS[:2], second=()), sheet)
     assert whose(by_hand) == f"{ann.id}, attempt 1", "it is newer"
     (when, first), _ = lms.attempts(LAB, ann.id, tmp_path)
-    assert (f"{when}", whose(first / NAME), stamp(first / NAME)) == (
+    assert (f"{when}", whose(first), stamp(first)) == (
         "2026-11-01 10:00:00",
         "by hand, attempt 1",
         "2026-11-01 10:00:00 UTC",
@@ -229,7 +229,7 @@ def test_what_was_placed_or_edited_by_hand_is_an_attempt_too(tmp_path):
     by_hand.write_bytes(work(LAB, "edited"))
     lms.collect(LAB, tmp_path, canvas(tmp_path, present=CLASS[:2], second=()), sheet)
     assert whose(by_hand) == "edited, attempt 1"
-    kept = [whose(folder / NAME) for _, folder in lms.attempts(LAB, ann.id, tmp_path)]
+    kept = [whose(path) for _, path in lms.attempts(LAB, ann.id, tmp_path)]
     assert kept == ["by hand, attempt 1", f"{ann.id}, attempt 1", "edited, attempt 1"]
 
 
