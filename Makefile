@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book labs release grade feedback check test lint measure serve tarball clean
+.PHONY: help setup book labs release collect grade feedback check test lint measure serve tarball clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -32,6 +32,9 @@ labs: $(BIN)/.installed  ## generate labs/ from solutions/, and run both
 
 release: $(BIN)/.installed  ## LAB=02-vanishing: enter a lab in the gradebook, and pack what learners get
 	@$(BIN)/python tools/grade.py release "$(LAB)"
+
+collect: $(BIN)/.installed  ## LAB=02-vanishing ZIP=submissions.zip ROSTER=roster.csv: what a learning platform gave, into submitted/
+	@$(BIN)/python tools/grade.py collect "$(LAB)" $(if $(ZIP),--zip "$(ZIP)") $(if $(ROSTER),--roster "$(ROSTER)") $(if $(ZONE),--zone "$(ZONE)")
 
 grade: $(BIN)/.installed  ## LAB=02-vanishing: mark what lies in submitted/, into the gradebook and grades.csv
 	@$(BIN)/python tools/grade.py grade "$(LAB)"

@@ -1,6 +1,7 @@
 """What the files of an archive are: whose, of which attempt, and which of them is the notebook."""
 
 import functools
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -54,6 +55,7 @@ class Notebook:
     named: Named
     time: datetime | None
     content: bytes
+    readable: bool
     notes: tuple[str, ...] = ()
 
 
@@ -145,9 +147,9 @@ def notebooks(handin: Handin, lab: str) -> tuple[list[Notebook], list[Notebook],
             except Unreadable as error:
                 troubles.append(f"{_last(own)}: {error}")
                 continue
-            if own.lower().endswith(".ipynb") or _is_notebook(raw):
-                time = member.time
-                found.append(Notebook(own, named, time, raw, _noted(own, raw, lab)))
+            readable = _is_notebook(raw)
+            if own.lower().endswith(".ipynb") or readable:
+                found.append(Notebook(own, named, member.time, raw, readable, _noted(own, raw, readable, lab)))
     if not found:
         names = ", ".join(_last(name) for _, name, named in handin.files if named.kind != "receipt")
         return [], [], "; ".join(troubles) or (f"no notebook, but {names}" if names else "an attempt without a file")
@@ -172,7 +174,13 @@ def _base(name: str) -> str:
 
 
 def _is_notebook(raw: bytes) -> bool:
-    return raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" and b'"cells"' in raw and b'"nbformat"' in raw
+    if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{" or b'"cells"' not in raw or b'"nbformat"' not in raw:
+        return False
+    try:
+        json.loads(raw.decode("utf-8-sig", errors="replace"))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _cells(raw: bytes, lab: str) -> int:
@@ -188,14 +196,14 @@ def _names(lab: str) -> frozenset[bytes]:
 def _worth(one: Notebook, lab: str) -> tuple[object, ...]:
     name = _last(one.name)
     right = name.lower().endswith(".ipynb"), _base(name) == f"{lab}.ipynb", lab in name
-    return _is_notebook(one.content), _cells(one.content, lab), *right, one.named.upload or 0, -one.name.count("/")
+    return one.readable, _cells(one.content, lab), *right, one.named.upload or 0, -one.name.count("/")
 
 
-def _noted(name: str, raw: bytes, lab: str) -> tuple[str, ...]:
+def _noted(name: str, raw: bytes, readable: bool, lab: str) -> tuple[str, ...]:
     if not raw:
         return ("an empty file",)
-    if not _is_notebook(raw):
-        return ("no notebook in it",)
+    if not readable:
+        return ("no notebook in it, or half of one",)
     notes = () if name.lower().endswith(".ipynb") else (f"called {_last(name)}",)
     return notes if _cells(raw, lab) else (*notes, f"no cell of {lab} in it")
 

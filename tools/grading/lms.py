@@ -239,7 +239,7 @@ def _listed(head: str, items: Sequence[str], more: str = "") -> list[str]:
 
 
 def attempts(lab: str, student: str, root: Path) -> list[tuple[datetime | None, Path]]:
-    """The folder of every attempt of a learner, oldest first, with its time in UTC, which like nbgrader's has no zone.
+    """The notebook of every attempt of a learner, oldest first, and its time in UTC, which like nbgrader's has no zone.
 
     The last is the one in ``submitted/``. The time is None where nobody knows it: there is no ``timestamp.txt`` then.
     """
@@ -247,7 +247,7 @@ def attempts(lab: str, student: str, root: Path) -> list[tuple[datetime | None, 
     shelf.adopt(handed, lab, student, root)
     found = [(one, shelf.path_of(one, handed, lab, student, root)) for one in handed.attempts]
     return [
-        (one.when.replace(tzinfo=None) if one.source in shelf.EXACT else None, path.parent)
+        (one.when.replace(tzinfo=None) if one.source in shelf.EXACT else None, path)
         for one, path in found
         if path.is_file()
     ]
