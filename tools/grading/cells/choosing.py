@@ -1,0 +1,146 @@
+"""Choose the statements of a notebook that an answer may rest on."""
+
+import builtins
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from tools.grading.cells.reading import Statement, also, fault, statements
+
+
+def always_there() -> set[str]:
+    return {*dir(builtins), "__name__", "display", "get_ipython", "In", "Out"}
+
+
+def last_check(name: str, found: Sequence[Statement]) -> int:
+    """The number of the last statement that checks this exercise; of the last of all where none does."""
+    return max((i for i, s in enumerate(found) if name in s.checks), default=len(found) - 1)
+
+
+def redefined(name: str, found: Sequence[Statement], check: int) -> bool:
+    """Whether a function of this name is made again after its check."""
+    return any(name in s.binds and s.defines for s in found[check + 1 :])
+
+
+def consequences(found: Sequence[Statement]) -> list[tuple[set[str], bool]]:
+    """For each statement, what the functions change that it may call, and whether one of them is dynamic."""
+    changes: dict[str, set[str]] = {}
+    dynamic: set[str] = set()
+    grown = True
+    while grown:
+        grown = False
+        for s in found:
+            if s.imports:
+                continue
+            effect = s.later.changes.union(*(changes.get(name, set()) for name in s.uses))
+            may = s.later.dynamic or bool(s.uses & dynamic)
+            for name in s.binds:
+                grown |= not effect <= changes.setdefault(name, set()) or (may and name not in dynamic)
+                changes[name] |= effect
+                dynamic |= {name} if may else set()
+    return [(set().union(*(changes.get(n, set()) for n in s.now.loads)), bool(s.now.loads & dynamic)) for s in found]
+
+
+class Choice:
+    """What of a notebook is run for one exercise.
+
+    The state that counts is that at the check: of what stands after it, only what gives a meaning to a name that had
+    none is run. ``sure`` are the numbers of the statements that bind or change what the function rests on. ``likely``
+    are those of others that may change it, such as calls that it is handed to, and what those rest on.
+    """
+
+    def __init__(self, name: str, found: Sequence[Statement], given: Collection[int] = ()) -> None:
+        check = last_check(name, found)
+        self.check = check
+        self.upto = len(found) - 1 if redefined(name, found, check) else check
+        self._found, self._given = found, given
+        self._known = always_there().union(*(s.binds for s in found[: self.upto + 1]))
+        self._bound = always_there().union(*(s.binds for s in found))
+        self._effects = consequences(found)
+        self._aliases: dict[str, set[str]] = {}
+        for s in found:
+            for alias, names in s.aliases.items():
+                self._aliases.setdefault(alias, set()).update(names)
+        imported = set().union(*(s.binds for s in found if s.imports))
+        self._imported = imported - set().union(*(s.binds for s in found if not s.imports))
+        names = {name}
+        self.sure = self._closed(names, set(), self._surely)
+        own = frozenset(names)
+        self.likely = self._closed(names, self.sure, lambda i, names: self._perhaps(i, names, own)) - self.sure
+
+    def all(self) -> list[int]:
+        """Both, in the notebook's order."""
+        return sorted(self.sure | self.likely)
+
+    def _closed(self, names: set[str], chosen: set[int], test: Callable[[int, set[str]], bool]) -> set[int]:
+        """All that the test chooses, and then by the names that those use; ``names`` grows with them."""
+        chosen, grown = set(chosen), True
+        while grown:
+            grown = False
+            for i, s in enumerate(self._found):
+                if i not in chosen and test(i, names if i <= self.upto else names - self._known):
+                    chosen.add(i)
+                    names |= s.uses
+                    grown = True
+        return chosen
+
+    def gives(self, i: int, name: str) -> bool:
+        """Whether a chosen statement gives this name a meaning, or a function does that it defines or calls."""
+        s = self._found[i]
+        hidden = self._effects[i][0] | s.later.changes
+        return name in s.binds | hidden or (self.binds(i, {name}) and "*" not in s.binds)
+
+    def _ours(self, i: int) -> bool:
+        """Whether it may be run for what it changes: not the lab's own experiments, and no check."""
+        return self._found[i].cell not in self._given and not self._found[i].checks
+
+    def binds(self, i: int, names: set[str]) -> bool:
+        """Whether a statement gives one of these names a meaning."""
+        s = self._found[i]
+        if s.binds & names or ("*" in s.binds and names):
+            return True
+        dynamic = s.now.dynamic or self._effects[i][1]
+        return dynamic and self._ours(i) and bool(s.now.words & names or names - self._bound)
+
+    def _surely(self, i: int, names: set[str]) -> bool:
+        s = self._found[i]
+        return self.binds(i, names) or s.future != 0 or (self._ours(i) and bool(s.now.changes & names))
+
+    def _perhaps(self, i: int, names: set[str], own: frozenset[str]) -> bool:
+        s = self._found[i]
+        if self._surely(i, names):
+            return True
+        if not self._ours(i):
+            return False
+        if i <= self.upto and s.sets & self._imported:
+            return True
+        if (also(s.now.changes, self._aliases) | self._effects[i][0]) & names:
+            return True
+        near = names & own
+        return bool(also(s.now.passes, self._aliases) & (near - self._imported) or s.bare & near & self._imported)
+
+
+def looked_at(
+    names: Sequence[str], cells: Sequence[str], own: Sequence[int], given: Collection[int] = ()
+) -> list[list[Any]]:
+    """What a person should know of where answers come from. Reads a notebook, and runs nothing of it.
+
+    Args:
+        names: of the functions.
+        cells: the notebook's code cells.
+        own: for each function the number of the cell where it belongs, or -1.
+        given: numbers of the cells that are as they were given out.
+    Returns:
+        For each function: the numbers of other cells that give its name a meaning, those of the learner's other cells
+        that it rests on, and what is wrong with its own cell if it is not Python.
+    """
+    found = statements(cells)
+    told = []
+    for name, cell in zip(names, own, strict=True):
+        choice = Choice(name, found, given)
+        chosen = [
+            i for i in sorted(choice.sure | choice.likely) if found[i].cell != cell and found[i].cell not in given
+        ]
+        elsewhere = [i for i in chosen if choice.gives(i, name)]
+        numbers = [sorted({found[i].cell for i in some}) for some in (elsewhere, chosen)]
+        told.append([*numbers, fault(cells[cell]) if cell >= 0 else None])
+    return told

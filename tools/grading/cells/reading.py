@@ -1,0 +1,408 @@
+"""Read the code of a notebook: its statements, and what each of them does. Nothing is run."""
+
+import ast
+import contextlib
+import symtable
+import types
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+FILE_NAME = "submission"  # in a traceback
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what a parser says of what is not Python
+RUN_AS_CODE = ("time", "capture", "prun")  # magics that leave behind what their code binds
+# Methods that change what they belong to. In an expression whose value is used, no other is taken to do so for sure.
+CHANGING = frozenset(
+    {"add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem", "popleft"}
+    | {"register", "remove", "reverse", "setdefault", "sort", "subtract", "update"}
+    | {"__setattr__", "__setitem__", "__delitem__", "__delattr__"}
+)
+# What only looks at its arguments.
+LOOKING = frozenset(
+    {"print", "display", "len", "repr", "str", "type", "isinstance", "issubclass", "callable", "id", "hash", "format"}
+    | {"round", "abs", "sum", "min", "max", "any", "all", "sorted", "list", "tuple", "set", "dict", "frozenset"}
+    | {"enumerate", "zip", "range", "reversed", "int", "float", "bool", "hasattr", "getattr", "dir"}
+)
+# What can give a name a meaning that is not to be seen in the code.
+DYNAMIC = frozenset({"exec", "eval", "globals", "vars", "locals", "get_ipython", "__main__"})
+
+
+# --- what a statement does --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Effects:
+    """What code does beyond giving names a meaning.
+
+    Attributes:
+        loads: the names that it reads.
+        changes: names of what it changes: an attribute or item is set, or a method called that changes.
+        passes: names that it hands to a call, or calls another method of.
+        words: names that stand in its strings, and after dots.
+        dynamic: whether it uses something of ``DYNAMIC``.
+    """
+
+    loads: set[str] = field(default_factory=set)
+    changes: set[str] = field(default_factory=set)
+    passes: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+    dynamic: bool = False
+
+    def without(self, names: set[str]) -> "Effects":
+        return Effects(self.loads - names, self.changes - names, self.passes - names, self.words, self.dynamic)
+
+    def add(self, other: "Effects") -> None:
+        self.loads |= other.loads
+        self.changes |= other.changes
+        self.passes |= other.passes
+        self.words |= other.words
+        self.dynamic |= other.dynamic
+
+
+def root(node: ast.AST) -> str | None:
+    """The name at the start of ``a.b[c].d()``; of what ``getattr`` and its like give, that of their argument."""
+    while True:
+        if isinstance(node, ast.Name):
+            return node.id
+        if isinstance(node, ast.Call):
+            plain_call = isinstance(node.func, ast.Name) and node.func.id in ("getattr", "type", "vars", "iter")
+            node = node.args[0] if plain_call and node.args else node.func
+        elif isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
+            node = node.value
+        else:
+            return None
+
+
+class Reader(ast.NodeVisitor):
+    """Reads one top-level statement: what it does at once, and what the functions in it do when they are called."""
+
+    def __init__(self) -> None:
+        self.now, self.later = Effects(), Effects()
+        self.checks: set[str] = set()  # names that are handed to a check
+        self.bare: set[str] = set()  # names that a whole statement is a call of: only its effect can be meant
+        self.sets: set[str] = set()  # of these, those whose ``set...`` is called: a setting of a library
+        self.walrus: set[str] = set()
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self.now.loads.add(node.id)
+            self.now.dynamic |= node.id in DYNAMIC
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self.now.words |= set("".join(c if c.isidentifier() or c.isdigit() else " " for c in node.value).split())
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        self.now.words |= {node.arg} if node.arg else set()
+        self.generic_visit(node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.now.words.add(node.attr)
+        self.now.dynamic |= node.attr == "modules"  # of sys
+        self._stored(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        self._stored(node)
+
+    def _stored(self, node: ast.Attribute | ast.Subscript) -> None:
+        if not isinstance(node.ctx, ast.Load) and (name := root(node)):
+            self.now.changes.add(name)
+        self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if isinstance(node.value, ast.Call) and (name := root(node.value)):
+            self.bare.add(name)
+            if isinstance(node.value.func, ast.Attribute) and node.value.func.attr.startswith("set"):
+                self.sets.add(name)
+        self.generic_visit(node)
+
+    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
+        self.walrus.add(node.target.id)
+        self.generic_visit(node)
+
+    def _looped(self, node: ast.AST) -> None:
+        bare, sets = set(self.bare), set(self.sets)
+        self.generic_visit(node)
+        self.bare, self.sets = bare, sets
+
+    visit_For = visit_While = visit_AsyncFor = _looped
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self._called(node.func, [*node.args, *(keyword.value for keyword in node.keywords)])
+        self.generic_visit(node)
+
+    def _called(self, function: ast.expr, arguments: Sequence[ast.expr]) -> None:
+        given = set().union(*map(handed, arguments))
+        if isinstance(function, ast.Name):
+            if function.id in ("setattr", "delattr") and arguments and (name := root(arguments[0])):
+                self.now.changes.add(name)
+            if function.id not in LOOKING:
+                self.now.passes |= given
+            return
+        self.now.passes |= given
+        if not isinstance(function, ast.Attribute) or (name := root(function)) is None:
+            return
+        if name == "check":
+            self.checks.add(function.attr)
+        changing = function.attr in CHANGING or (function.attr.endswith("_") and not function.attr.endswith("__"))
+        (self.now.changes if changing else self.now.passes).add(name)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        self._decorated(node)
+        for part in (node.args, node.returns):
+            if part is not None:
+                self.visit(part)
+        self._postponed(node, node.body)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self.visit(node.args)
+        self._postponed(node, [node.body])
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._decorated(node)
+        inner = Reader()
+        for part in (*node.bases, *node.keywords, *node.body):
+            inner.visit(part)
+        own = {part.name for part in node.body if isinstance(part, (ast.FunctionDef, ast.ClassDef))}
+        self.now.add(inner.now.without(own | stored(node.body)))
+        self.later.add(inner.later)
+
+    def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        for decorator in node.decorator_list:  # is called with what it stands above
+            self._called(decorator, [ast.Name(node.name, ast.Load())])
+            self.visit(decorator)
+
+    def _postponed(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, body: Sequence[ast.AST]) -> None:
+        inner = Reader()
+        for part in body:
+            inner.visit(part)
+        shared = {n for part in body for g in ast.walk(part) if isinstance(g, ast.Global) for n in g.names}
+        names = stored(body) | {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+        known = aliases(body)
+        for argument, value in defaults(node.args):
+            known.setdefault(argument.arg, set()).update(handed(value))
+        for effects in (inner.now, inner.later):
+            effects.changes = also(effects.changes, known)
+            self.later.add(effects.without(names - shared))
+        self.later.changes |= shared & names
+
+
+def handed(node: ast.expr) -> set[str]:
+    """The names in an argument that are not only called there."""
+    called = {id(part.func) for part in ast.walk(node) if isinstance(part, ast.Call)}
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and id(part) not in called}
+
+
+def stored(nodes: Iterable[ast.AST]) -> set[str]:
+    """The plain names that are assigned anywhere in these."""
+    parts = (part for node in nodes for part in ast.walk(node))
+    return {part.id for part in parts if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load)}
+
+
+def defaults(arguments: ast.arguments) -> list[tuple[ast.arg, ast.expr]]:
+    """The arguments that have a default, each with it."""
+    plain_ones = [*arguments.posonlyargs, *arguments.args]
+    late = list(zip(reversed(plain_ones), reversed(arguments.defaults), strict=False))
+    return late + [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d is not None]
+
+
+def aliases(nodes: Iterable[ast.AST]) -> dict[str, set[str]]:
+    """For names that are assigned in these, the names of what they may be, hold, or be a part of."""
+    found: dict[str, set[str]] = {}
+    for part in (part for node in nodes for part in ast.walk(node)):
+        pairs: list[tuple[ast.AST, ast.AST | None]] = []
+        if isinstance(part, ast.Assign):
+            pairs = [(target, part.value) for target in part.targets]
+        elif isinstance(part, (ast.AnnAssign, ast.NamedExpr)):
+            pairs = [(part.target, part.value)]
+        elif isinstance(part, (ast.For, ast.AsyncFor, ast.comprehension)):
+            pairs = [(part.target, part.iter)]
+        elif isinstance(part, ast.withitem) and part.optional_vars is not None:
+            pairs = [(part.optional_vars, part.context_expr)]
+        for target, value in pairs:
+            if isinstance(value, ast.expr):
+                for name in stored([target]):
+                    found.setdefault(name, set()).update(handed(value) - {name})
+    return found
+
+
+def also(names: set[str], known: dict[str, set[str]]) -> set[str]:
+    """The names, and all that they may stand for."""
+    names, new = set(names), set(names)
+    while new:
+        new = set().union(*(known.get(name, set()) for name in new)) - names
+        names |= new
+    return names
+
+
+@dataclass
+class Statement:
+    """One statement at the top of a notebook.
+
+    Attributes:
+        node: itself.
+        cell: number of its cell.
+        source: the Python that it was read from.
+        binds: the names that it gives a meaning to, or takes it from; "*" if it may be any.
+        uses: the names that it takes from the notebook around it: not what is local to a function.
+        now: what it does when it is run.
+        later: what its functions do when they are called.
+        checks: the exercises whose check it calls.
+        bare: what it calls only for the effect.
+        sets: of these, the libraries that it sets something in.
+        aliases: for names that it binds, the names of what they may be, hold, or be a part of.
+    """
+
+    node: ast.stmt
+    cell: int
+    source: str
+    binds: set[str]
+    uses: set[str]
+    now: Effects
+    later: Effects
+    checks: set[str]
+    bare: set[str]
+    sets: set[str]
+    aliases: dict[str, set[str]]
+
+    @property
+    def imports(self) -> bool:
+        return isinstance(self.node, (ast.Import, ast.ImportFrom))
+
+    @property
+    def future(self) -> int:
+        """What ``from __future__`` asks of the compiler from here on."""
+        if not isinstance(self.node, ast.ImportFrom) or self.node.module != "__future__":
+            return 0
+        import __future__
+
+        known = (getattr(__future__, alias.name, None) for alias in self.node.names)
+        return sum(feature.compiler_flag for feature in known if feature)
+
+    @property
+    def defines(self) -> bool:
+        """Whether what it binds may be a function."""
+        made_by = (ast.Lambda, ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.IfExp, ast.Tuple)
+        value = getattr(self.node, "value", None)
+        loop = isinstance(self.node, (ast.For, ast.While, ast.AsyncFor, ast.AugAssign))
+        return not loop and (value is None or isinstance(value, made_by))
+
+
+def statement(node: ast.stmt, cell: int = 0, source: str = "") -> Statement:
+    """Read one statement."""
+    reader = Reader()
+    binds: set[str] = set()
+    uses: set[str] = set()
+    with contextlib.suppress(*UNREADABLE):  # a `return` outside a function, say
+        reader.visit(node)
+        top = symtable.symtable(ast.unparse(node), FILE_NAME, "exec")
+        binds = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
+        binds |= reader.walrus  # in a comprehension too
+        uses = global_names(top)
+    for part in ast.walk(node):
+        if isinstance(part, ast.ImportFrom) and part.names[0].name == "*":
+            binds.add("*")
+        if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name):
+            uses.add(part.target.id)
+    for effects in (reader.now, reader.later):
+        if effects.dynamic:
+            uses |= effects.words
+    return Statement(
+        node,
+        cell,
+        source,
+        binds,
+        uses,
+        reader.now,
+        reader.later,
+        reader.checks,
+        reader.bare,
+        reader.sets,
+        aliases([node]),
+    )
+
+
+def global_names(table: symtable.SymbolTable) -> set[str]:
+    top = table.get_type() == "module"
+    names = {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
+    return names.union(*map(global_names, table.get_children()))
+
+
+# --- the cells --------------------------------------------------------------------------------------------------------
+
+
+def parsed(source: str) -> list[tuple[ast.stmt, str]]:
+    """The statements of a cell, as IPython reads it, each with the Python that it stands in.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: for what is not Python.
+    """
+    try:
+        found = ast.parse(source, FILE_NAME).body
+    except SyntaxError:
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        try:
+            source = TransformerManager().transform_cell(source)  # type: ignore[no-untyped-call]
+        except RuntimeError as error:  # of its own kind: too many magics
+            raise ValueError(str(error)) from None
+        found = ast.parse(source, FILE_NAME).body
+    read: list[tuple[ast.stmt, str]] = []
+    for node in found:
+        magic = magic_of(node)
+        read += [(node, source)] if magic is None else parsed(magic)
+        if ends(node):  # and the rest of the cell is not run
+            break
+    return read
+
+
+def magic_of(node: ast.stmt) -> str | None:
+    """The code in a magic that runs it where it stands, such as ``%%time``; None for all else."""
+    match node:
+        case ast.Expr(ast.Call(ast.Attribute(_, "run_cell_magic"), [ast.Constant(name), ast.Constant(line), given])):
+            pass
+        case ast.Expr(ast.Call(ast.Attribute(_, "run_line_magic"), [ast.Constant(name), given])):
+            line = ""
+        case _:
+            return None
+    code = given.value if isinstance(given, ast.Constant) else None
+    if name not in RUN_AS_CODE or not isinstance(code, str):
+        return None
+    kept = [word for word in str(line).split() if word.isidentifier()] if name == "capture" else []
+    return "".join(f"{word} = get_ipython().captured\n" for word in kept) + code
+
+
+def ends(node: ast.stmt) -> bool:
+    """Whether nothing after this is run."""
+    call = node.value if isinstance(node, ast.Expr) else None
+    leaves = isinstance(call, ast.Call) and ast.unparse(call.func) in ("exit", "quit", "sys.exit")
+    return leaves or isinstance(node, ast.Raise)
+
+
+def statements(cells: Iterable[str]) -> list[Statement]:
+    """The top-level statements of a notebook's code cells. A cell that is not Python is left out, as it is not run."""
+    found = []
+    for number, source in enumerate(cells):
+        with contextlib.suppress(*UNREADABLE):
+            found += [statement(node, number, python) for node, python in parsed(source)]
+    return found
+
+
+def compiled(node: ast.stmt, file: str, flags: int) -> types.CodeType:
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    code: types.CodeType = compile(ast.Module([node], []), file, "exec", flags=flags, dont_inherit=True)
+    return code
+
+
+def fault(source: str) -> str | None:
+    """What is wrong with a cell that is not Python, and in which line; None if it is."""
+    try:
+        for node, _ in parsed(source):
+            compiled(node, FILE_NAME, 0)
+    except SyntaxError as error:
+        place = f" in line {error.lineno}" if error.lineno else ""
+        return f"{type(error).__name__}{place}: {error.msg}"
+    except UNREADABLE as error:
+        return f"{type(error).__name__}: {error}"
+    return None
