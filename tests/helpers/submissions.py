@@ -347,7 +347,7 @@ def every_kind(submitted: Path, gradebook: Path) -> dict[str, Submission]:
         "check cells deleted": of(LAB, _with(_without_checks), flag="cells are missing"),
         "a check cell edited": of(LAB, _with(_edited), flag="were edited: check-step"),
         "all metadata lost": of(LAB, _with(_without_metadata), flag="cells are missing"),
-        "an answer twice": of(LAB, _with(_doubled)),
+        "an answer twice": of(LAB, _with(_doubled), flag="have the grade id step"),
         "wrong file name": Submission({"homework (1).ipynb": written(solved(LAB))}, _all(LAB), "the file is called"),
         "two wrong names": Submission({f"{i}.ipynb": written(solved(LAB)) for i in "ab"}, zero, "2 notebooks"),
         "nothing at all": Submission({}, zero, "no notebook called"),

@@ -4,7 +4,7 @@
 task. It never reads a task or an answer itself: a fork inherits all memory of its parent, also what was freed, and the
 next learner must find nothing of the last one there. The fork has the task answered in a fork of its own, which gives
 up all it could harm others with before it runs a line of the learner's code. What comes back is JSON: nothing from a
-learner is ever unpickled. This file stands alone in there, with ``cells.py`` beside it: at its
+learner is ever unpickled. This file stands alone in there, with ``cells/`` beside it: at its
 top it imports from the standard library only, and every limit comes with the task.
 """
 
@@ -81,7 +81,8 @@ def learner(task: Task, answer: int) -> None:
     result = {"status": "raised", "message": "it did not come to an end"}
     try:
         confine(task)
-        result = called(task["name"], task["cells"], pickle.loads(task["cases"]), task["limits"]["entries"])
+        entries = task["limits"]["entries"]
+        result = called(task["name"], task["cells"], pickle.loads(task["cases"]), entries, task["given"])
     except NotImplementedError:
         result = {"status": "blank"}
     except TooLarge:
@@ -171,7 +172,7 @@ def said(data: bytes, limits: dict[str, int]) -> Reply | None:
 def warm_up() -> None:
     """Import what learners import, so that no fork has to."""
     import torch
-    from IPython.core import inputtransformer2  # noqa: F401  (for cells.py)
+    from IPython.core import inputtransformer2  # noqa: F401  (for cells/)
 
     from gradclinic import course
 

@@ -158,13 +158,14 @@ class Jail:
         self._process: subprocess.Popen[bytes] | None = None
         self._group: Group | None = None
 
-    def ask(self, name: str, cells: Sequence[str], cases: bytes) -> Reply:
+    def ask(self, name: str, cells: Sequence[str], cases: bytes, given: Sequence[int] = ()) -> Reply:
         """Have one function run; returns its answers or what became of it.
 
         Args:
             name: of the function.
             cells: the code cells of the notebook that it stands in.
             cases: what it is called with, as ``packed`` gives them.
+            given: numbers of the cells that are as they were given out.
 
         Raises:
             NoJail: if no sandbox can be started here.
@@ -173,7 +174,8 @@ class Jail:
             self._process = self._started()
         watch = Watch(self._process.pid, self.limits.seconds, self.limits.idle, self.limits.held)
         before = self._overflows()
-        reply = exchange(self._process, self._task(name, cells, cases), self.limits.wall + GRACE, self.limits, watch)
+        task = self._task(name, cells, cases, given)
+        reply = exchange(self._process, task, self.limits.wall + GRACE, self.limits, watch)
         overflown = self._overflows() > before
         if reply is None:
             self.close()
@@ -192,10 +194,11 @@ class Jail:
             f"No control group can be made here, so the sum of memory is looked at every {EVERY} seconds, and no more."
         )
 
-    def _task(self, name: str, cells: Sequence[str], cases: bytes) -> Task:
+    def _task(self, name: str, cells: Sequence[str], cases: bytes, given: Sequence[int] = ()) -> Task:
         return {
             "name": name,
             "cells": list(cells),
+            "given": list(given),
             "cases": cases,
             "limits": dataclasses.asdict(self.limits),
             "refusals": refusals(),

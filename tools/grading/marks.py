@@ -1,5 +1,6 @@
 """Read a submission, have it answer in the jail, judge what comes back: one learner, or a class side by side."""
 
+import dataclasses
 import functools
 import json
 import math
@@ -23,6 +24,7 @@ from gradclinic.course.exercises import Exercise, Lab, Verdict
 from tools.grading import plain
 from tools.grading.children import end_with_parent
 from tools.grading.jail import LIMITS, Jail, Limits, NoJail, Reply, packed
+from tools.grading.origins import Origins, contradicted, origins
 
 LARGEST = 50 * 2**20  # bytes of a notebook
 CELLS, SOURCE = 2_000, 1_000_000  # cells of a notebook that are read, and characters in all of them
@@ -62,6 +64,7 @@ class Marked:
         marks: one for each exercise.
         flags: what a person should look at.
         sources: the cells that the learner changed, by their grade id.
+        elsewhere: the learner's other code cells that their functions rest on: "code cell 7" and its source.
         added: the learner's own cells: the number of the released cell that each follows, its type, its source.
         answers: by exercise, what a wrong function returned on each case; None if that is too long to keep.
         seconds: that the marking took.
@@ -71,6 +74,7 @@ class Marked:
     marks: list[Mark] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     sources: dict[str, str] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     added: list[tuple[int, str, str]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
@@ -273,14 +277,25 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
             for id, cell in submitted.items()
             if id not in given_out or cell.source != given_out[id].source
         }
-    for exercise in find_lab(lab).exercises:
-        reply = jail.ask(exercise.name, cells, packed(exercise, seed)) if notebook else {"status": "missing"}
+    known, asked = Origins(), find_lab(lab).exercises
+    if notebook:
+        known = origins(notebook, released, [exercise.name for exercise in asked], jail)
+        result.flags += known.flags
+        result.elsewhere = known.elsewhere
+    for exercise in asked:
+        name = exercise.name
+        reply = jail.ask(name, cells, packed(exercise, seed), known.given) if notebook else {"status": "missing"}
         result.marks.append(judged(exercise, seed, reply))
+        if reply["status"] == "missing" and name in known.faults:
+            message = plain.lines(known.faults[name])[:MESSAGE]
+            result.marks[-1] = dataclasses.replace(result.marks[-1], message=message)
         if reply["status"] == "answers" and result.marks[-1].status == "wrong":
             short = len(json.dumps(reply["answers"])) <= ANSWERS
             result.answers[exercise.name] = reply["answers"] if short else None
         if reply["status"] in ("time", "memory", "large", "died"):
             result.flags.append(f"{exercise.name}: {SAID[reply['status']]}")
+    if notebook:
+        result.flags += contradicted(notebook, {mark.exercise: mark.status for mark in result.marks})
     result.seconds = time.perf_counter() - began
     return result
 
