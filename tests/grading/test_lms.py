@@ -28,7 +28,7 @@ from tests.helpers.classes import (
     whose,
     work,
 )
-from tools.grading import lms
+from tools.grading import lms, shelf
 
 
 def everybody_is_there(root, done, twice=()):
@@ -231,6 +231,48 @@ def test_what_was_placed_or_edited_by_hand_is_an_attempt_too(tmp_path):
     assert whose(by_hand) == "edited, attempt 1"
     kept = [whose(path) for _, path in lms.attempts(LAB, ann.id, tmp_path)]
     assert kept == ["by hand, attempt 1", f"{ann.id}, attempt 1", "edited, attempt 1"]
+
+
+def test_an_earlier_attempt_that_is_put_back_by_hand_stays(tmp_path):
+    sheet, ann = roster(tmp_path, classes.canvas_roster(CLASS[:1])), CLASS[0]
+    source = canvas(tmp_path, present=CLASS[:1], second=CLASS[:1])
+    lms.collect(LAB, tmp_path, source, sheet)
+    (_, first), (_, last) = lms.attempts(LAB, ann.id, tmp_path)
+    last.write_bytes(first.read_bytes())
+    for _ in range(2):
+        assert lms.collect(LAB, tmp_path, source, sheet).new == 0
+        kept = [whose(path) for _, path in lms.attempts(LAB, ann.id, tmp_path)]
+        assert kept == [f"{ann.id}, attempt {n}" for n in (1, 2, 1)]
+
+
+def test_collect_that_was_stopped_in_the_middle_goes_on(tmp_path, monkeypatch):
+    """Whatever file was being written: each is whole, and nothing is counted twice."""
+    place, sheet = shelf.place, roster(tmp_path, classes.canvas_roster(CLASS))
+    archive = canvas(tmp_path)
+    for stop in (1, 2, 30):
+        root, left = tmp_path / str(stop), iter(range(stop))
+        root.mkdir()
+
+        def placed(path, content, left=left):
+            next(left)  # raises when it is used up
+            place(path, content)
+
+        monkeypatch.setattr(shelf, "place", placed)
+        with pytest.raises(StopIteration):
+            lms.collect(LAB, root, archive, sheet)
+        monkeypatch.setattr(shelf, "place", place)
+        done = lms.collect(LAB, root, archive, sheet)
+        everybody_is_there(root, done, TWICE)
+        assert {len(handed.attempts) for handed in done.collected.learners.values()} == {1, 2}
+        assert all(one.upload for handed in done.collected.learners.values() for one in handed.attempts)
+
+
+def test_a_list_that_somebody_edited_is_said_in_a_sentence(tmp_path):
+    sheet = roster(tmp_path, classes.canvas_roster(CLASS[:1]))
+    lms.collect(LAB, tmp_path, canvas(tmp_path, present=CLASS[:1]), sheet)
+    (tmp_path / "collected" / LAB / "collected.json").write_text('{"lab": 1}')
+    with pytest.raises(ValueError, match="is not what collect wrote"):
+        lms.attempts(LAB, CLASS[0].id, tmp_path)
 
 
 def test_a_better_time_is_taken_when_it_comes(tmp_path):

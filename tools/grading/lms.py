@@ -20,6 +20,8 @@ from tools.grading.platforms import PLATFORMS, written
 from tools.grading.roster import Learner, Roster, read_roster
 from tools.grading.shelf import Attempt, Collected, Handed, Unmatched
 
+WIDEST = 200  # letters in a line of the table
+
 
 @dataclass
 class Outcome:
@@ -215,7 +217,7 @@ def summary(done: Outcome) -> str:
         lines += _listed("no time", why, f"for {len(done.untimed)}")
     if done.ignored:
         lines.append(f"  {'ignored':<11}{done.ignored} files of macOS, Windows or Jupyter")
-    return "\n".join(visible(line) for line in lines)
+    return "\n".join(visible(line if len(line) <= WIDEST else f"{line[:WIDEST]}...") for line in lines)
 
 
 def _who(id: str, collected: Collected) -> str:
@@ -243,7 +245,7 @@ def attempts(lab: str, student: str, root: Path) -> list[tuple[datetime | None, 
 
     The last is the one in ``submitted/``. The time is None where nobody knows it: there is no ``timestamp.txt`` then.
     """
-    handed = shelf.load(lab, root).learners.get(student) or Handed("", "", student)
+    handed = shelf.of_one(lab, student, root)
     shelf.adopt(handed, lab, student, root)
     found = [(one, shelf.path_of(one, handed, lab, student, root)) for one in handed.attempts]
     return [
@@ -285,7 +287,10 @@ def packed_feedback(lab: str, root: Path) -> Path:
     collected = shelf.load(lab, root)
     named: dict[str, Path] = {}
     for id, page in pages.items():
-        named.setdefault(_page_name(id, collected, lab), page)  # a group at Canvas is one, and gets one
+        name, handed = _page_name(id, collected, lab), collected.learners.get(id)
+        if name in named and (handed is None or handed.platform != "canvas"):  # a group at Canvas is one, and gets one
+            name = f"{id}_{lab}.html"
+        named.setdefault(name, page)
     return _packed(root / "grades" / lab / "feedback.zip", {name: page.read_bytes() for name, page in named.items()})
 
 

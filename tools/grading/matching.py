@@ -68,6 +68,9 @@ class Matcher:
         owner = self.roster.by_number(named.platform, named.number)
         if len(owner) == 1 and len(found) == 1:
             return Match(named, owner, note=f"called {named.name!r} there")
+        if owner:
+            ids = ", ".join(learner.id for learner in owner)
+            return Match(named, reason=f"the number {named.number} is that of {ids}, whose name is another")
         if named.platform == "canvas" and named.prefix.startswith("anon_"):
             return Match(named, reason="anonymous: show names in Canvas, and download once more")
         return Match(named, reason="nobody in the roster has this name or number")

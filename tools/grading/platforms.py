@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 PLATFORMS = {"canvas": "Canvas", "moodle": "Moodle", "blackboard": "Blackboard", "": "no platform"}
+LONGEST = 2000  # letters of a name; the platforms' are far shorter
 CANVAS = re.compile(r"_(?P<number>\d+)_(?:(?P<upload>\d+)_(?P<file>.+)|(?P<online>text|link)\.html)$", re.DOTALL)
 ANONYMOUS = re.compile(r"anon(_LATE)?_(?P<number>\w{5})_(?P<upload>\d+)_(?P<file>.+)", re.DOTALL)
 MOODLE = re.compile(
@@ -68,6 +69,8 @@ def readings(part: str) -> list[Named]:
     A learner called ``bot_42`` makes Canvas's names ambiguous, an underscore in a title those of Blackboard: the roster
     decides.
     """
+    if len(part) > LONGEST:
+        return []
     if found := MOODLE.fullmatch(part):
         kind = "file" if found["kind"] == "file" else "text"
         prefix = part[: found.start("end")] if found["file"] else part

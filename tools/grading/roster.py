@@ -100,6 +100,7 @@ class Roster:
         for learner in self.learners:
             columns = learner.columns
             keys = {("user", columns[c].casefold()) for c in IDS if columns.get(c)} | {("user", learner.id.casefold())}
+            keys |= {("login", name.casefold()) for name in (learner.id, columns.get("Username", ""))}
             keys |= {(platform, columns[column]) for platform, column in NUMBERS.items() if columns.get(column)}
             for way in spellings(columns):
                 keys |= {("name", key(way)), ("loose", key(way, loose=True))}
@@ -114,7 +115,8 @@ class Roster:
 
     def by_user(self, user: str) -> list[Learner]:
         """Who has this id, user name or address."""
-        return self._found.get(("user", user.casefold()), [])
+        name = user.casefold()
+        return self._found.get(("login", name)) or self._found.get(("user", name), [])
 
     def by_name(self, name: str) -> list[Learner]:
         """Who is called so, in any order of the words; accents count unless nobody has the name with them."""

@@ -1,6 +1,8 @@
 """Where collected work stands: the last attempt in ``submitted/``, the others in ``collected/``, and a list of all."""
 
 import contextlib
+import copy
+import functools
 import hashlib
 import json
 import re
@@ -119,6 +121,22 @@ def load(lab: str, root: Path) -> Collected:
         raise ValueError(f"{path} is not what collect wrote ({error}); put it back, or remove it") from None
 
 
+def of_one(lab: str, id: str, root: Path) -> Handed:
+    """What one learner handed in, perhaps nothing. The list is read once for a whole class.
+
+    Raises:
+        ValueError: as ``load``.
+    """
+    path = room(lab, root) / "collected.json"
+    handed = _learners(lab, root, path.stat().st_mtime_ns if path.exists() else 0).get(id)
+    return copy.deepcopy(handed) if handed else Handed("", "", id)
+
+
+@functools.lru_cache(maxsize=1)
+def _learners(lab: str, root: Path, _changed: int) -> dict[str, Handed]:
+    return load(lab, root).learners
+
+
 def save(collected: Collected, root: Path) -> None:
     """Write the list, whole; half a surrogate pair, as a folder's names may have, is written as JSON's escape."""
     text = json.dumps(asdict(collected), indent=1, ensure_ascii=False) + "\n"
@@ -158,8 +176,8 @@ def adopt(handed: Handed, lab: str, id: str, root: Path) -> None:
     if path.is_symlink() or not path.is_file():
         return
     sha256, stamp = digest(path.read_bytes()), path.with_name(STAMP)
-    if any(attempt.sha256 == sha256 for attempt in handed.attempts):
-        return
+    if handed.attempts and handed.attempts[-1].sha256 == sha256:
+        return  # an earlier one that somebody put back is their choice, and counts once more
     status, source = path.stat(), "file"
     time = datetime.fromtimestamp(status.st_mtime, UTC)
     if handed.attempts:  # put there, or edited, after the last was collected, whatever its time says
@@ -201,6 +219,8 @@ def add(handed: Handed, new: Attempt) -> bool:
     if better or (same and new.when < old.when):  # what is no exact time says at least: not after it
         old.time, old.source = new.time, new.source
     old.late = new.late if old.late is None else old.late
+    if not old.named:  # it was put there by hand, or collect was stopped in the middle
+        old.named, old.upload, old.file, old.notes = new.named, new.upload, new.file, new.notes
     _sort(handed)
     return False
 
