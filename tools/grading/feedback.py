@@ -24,7 +24,7 @@ from tools.grading.gradebook import COURSE
 from tools.grading.ledger import Record
 from tools.grading.marks import Mark
 
-SECONDS = 60  # of processor time for one page; they take less than one
+SECONDS = 60  # of processor time for one page, which takes less than one; whoever needs more gets a plain page
 SHOWN = 200  # cells of a learner's own
 SIGNS = {"right": "\u2713", "blank": "\u25cb"}
 
@@ -45,9 +45,7 @@ def shown(record: Record, released: nbformat.NotebookNode) -> nbformat.NotebookN
     """The notebook for feedback: as released, with the learner's cells, and what was said at each check."""
     marked = record.marked
     notebook, given = nbformat.from_dict(json.loads(json.dumps(released))), {m.exercise: m for m in marked.marks}
-    between: dict[int, list[nbformat.NotebookNode]] = {}
-    for after, kind, source in marked.added[:SHOWN]:
-        between.setdefault(after, []).append(own(kind, source))
+    between = added(record)
     cells = between.get(-1, [])
     for number, cell in enumerate(notebook.cells):
         if cell.cell_type == "code":
@@ -64,6 +62,23 @@ def shown(record: Record, released: nbformat.NotebookNode) -> nbformat.NotebookN
     return notebook
 
 
+def added(record: Record) -> dict[int, list[nbformat.NotebookNode]]:
+    """The learner's own cells, by the number of the released one that they follow; -1 for the top.
+
+    A cell that an answer rests on is named, for a person looks for the answer in the one that was given out for it.
+    """
+    names = {source: name for name, source in record.marked.elsewhere.items()}
+    more = record.marked.added[SHOWN:]
+    chosen = [*record.marked.added[:SHOWN], *(one for one in more if one[2] in names)]
+    between: dict[int, list[nbformat.NotebookNode]] = {}
+    for after, kind, source in chosen:
+        beside = between.setdefault(after, [])
+        if source in names:
+            beside.append(new_markdown_cell(f"*Your {names[source]}, on which an answer rests:*"))
+        beside.append(own(kind, source))
+    return between
+
+
 def noticed(flags: Sequence[str]) -> nbformat.NotebookNode:
     """A cell with the flags."""
     return new_markdown_cell("**Noticed while marking**\n\n" + plain.block("\n".join(f"- {flag}" for flag in flags)))
@@ -78,7 +93,7 @@ def hand_back(record: Record, lab: str, released: nbformat.NotebookNode, root: P
 # --- pages -----------------------------------------------------------------------------------------------------------
 
 
-def pages(lab: str, records: Mapping[str, Record], root: Path, workers: int, seconds: int = SECONDS) -> dict[str, str]:
+def pages(lab: str, records: Mapping[str, Record], root: Path, workers: int) -> dict[str, str]:
     """A page for each learner by nbgrader's own converter, side by side, with a bar, each in a process of its own.
 
     Args:
@@ -86,7 +101,6 @@ def pages(lab: str, records: Mapping[str, Record], root: Path, workers: int, sec
         records: of the learners, by their id.
         root: the course's folder.
         workers: how many at once.
-        seconds: of processor time that a page may take; whoever needs longer gets a plain one.
 
     Returns:
         By student, why there is only a plain page; for most, nothing.
@@ -98,9 +112,9 @@ def pages(lab: str, records: Mapping[str, Record], root: Path, workers: int, sec
         while waiting or running:
             while waiting and len(running) < workers:
                 student = waiting.pop()
-                child = context.Process(target=_page, args=(os.getpid(), lab, student, root, seconds))
+                child = context.Process(target=_page, args=(os.getpid(), lab, student, root))
                 child.start()
-                running[student] = (child, time.monotonic() + 20 * seconds)  # should it wait for something, for ever
+                running[student] = (child, time.monotonic() + 20 * SECONDS)  # should it wait for something, for ever
             wait([child.sentinel for child, _ in running.values()], timeout=1)
             for student, (child, until) in list(running.items()):
                 if child.is_alive() and time.monotonic() < until:
@@ -117,10 +131,10 @@ def pages(lab: str, records: Mapping[str, Record], root: Path, workers: int, sec
     return failed
 
 
-def _page(parent: int, lab: str, student: str, root: Path, seconds: int) -> None:
+def _page(parent: int, lab: str, student: str, root: Path) -> None:
     """Runs in a process of its own, and ends it: 0 if the page was made."""
     end_with_parent(parent)
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     quiet = os.open(os.devnull, os.O_RDWR)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
