@@ -116,7 +116,8 @@ class Choice:
         if (also(s.now.changes, self._aliases) | self._effects[i][0]) & names:
             return True
         near = names & own
-        return bool(also(s.now.passes, self._aliases) & (near - self._imported) or s.bare & near & self._imported)
+        touched = s.now.passes | (also(s.now.loads, self._aliases) - s.now.loads)
+        return bool(touched & (near - self._imported) or s.bare & near & self._imported)
 
 
 def looked_at(

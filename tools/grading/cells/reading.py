@@ -23,7 +23,9 @@ LOOKING = frozenset(
     | {"enumerate", "zip", "range", "reversed", "int", "float", "bool", "hasattr", "getattr", "dir"}
 )
 # What can give a name a meaning that is not to be seen in the code.
-DYNAMIC = frozenset({"exec", "eval", "globals", "vars", "locals", "get_ipython", "__main__"})
+DYNAMIC = frozenset(
+    {"exec", "eval", "globals", "vars", "locals", "get_ipython", "__main__"} | {"builtins", "__builtins__"}
+)
 
 
 # --- what a statement does --------------------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ class Reader(ast.NodeVisitor):
         self.now, self.later = Effects(), Effects()
         self.checks: set[str] = set()  # names that are handed to a check
         self.bare: set[str] = set()  # names that a whole statement is a call of: only its effect can be meant
-        self.sets: set[str] = set()  # of these, those whose ``set...`` is called: a setting of a library
+        self.sets: set[str] = set()  # names of what it sets something in; for a library, that is a setting
         self.walrus: set[str] = set()
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -106,6 +108,7 @@ class Reader(ast.NodeVisitor):
     def _stored(self, node: ast.Attribute | ast.Subscript) -> None:
         if not isinstance(node.ctx, ast.Load) and (name := root(node)):
             self.now.changes.add(name)
+            self.sets.add(name)
         self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> None:
@@ -120,9 +123,9 @@ class Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def _looped(self, node: ast.AST) -> None:
-        bare, sets = set(self.bare), set(self.sets)
+        bare = set(self.bare)
         self.generic_visit(node)
-        self.bare, self.sets = bare, sets
+        self.bare = bare
 
     visit_For = visit_While = visit_AsyncFor = _looped
 
@@ -135,11 +138,15 @@ class Reader(ast.NodeVisitor):
         if isinstance(function, ast.Name):
             if function.id in ("setattr", "delattr") and arguments and (name := root(arguments[0])):
                 self.now.changes.add(name)
+                self.sets.add(name)
             if function.id not in LOOKING:
                 self.now.passes |= given
             return
         self.now.passes |= given
-        if not isinstance(function, ast.Attribute) or (name := root(function)) is None:
+        if not isinstance(function, ast.Attribute):
+            return
+        if (name := root(function)) is None:  # of something that is just being made, as in (a + b).backward()
+            self.now.passes |= handed(function)
             return
         if name == "check":
             self.checks.add(function.attr)
@@ -185,7 +192,7 @@ class Reader(ast.NodeVisitor):
         for effects in (inner.now, inner.later):
             effects.changes = also(effects.changes, known)
             self.later.add(effects.without(names - shared))
-        self.later.changes |= shared & names
+        self.later.changes |= shared
 
 
 def handed(node: ast.expr) -> set[str]:
@@ -250,7 +257,7 @@ class Statement:
         later: what its functions do when they are called.
         checks: the exercises whose check it calls.
         bare: what it calls only for the effect.
-        sets: of these, the libraries that it sets something in.
+        sets: names of what it sets something in, directly or by a call of ``set...``.
         aliases: for names that it binds, the names of what they may be, hold, or be a part of.
     """
 
