@@ -173,6 +173,7 @@ def warm_up() -> None:
     """Import what learners import, so that no fork has to."""
     import torch
     from IPython.core import inputtransformer2  # noqa: F401  (for cells/)
+    from matplotlib import pyplot  # noqa: F401  (reads a folder that a learner's process may not)
 
     from gradclinic import course
 
