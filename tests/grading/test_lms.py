@@ -28,6 +28,7 @@ from tests.helpers.classes import (
     whose,
     work,
 )
+from tools import grade
 from tools.grading import lms, shelf
 
 
@@ -371,3 +372,32 @@ def test_a_tool_for_similarity_gets_what_learners_wrote_and_nothing_else(tmp_pat
         assert submissions.cell(source, name).source in right
     assert "check." not in right, "what was given out is everybody's"
     assert len(texts[f"{learners['half']}/{LAB}.py"]) < len(right)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_came_and_every_mistake_in_a_sentence(tmp_path, monkeypatch, capsys):
+    def command(*arguments):
+        monkeypatch.setattr("sys.argv", ["grade.py", *map(str, arguments), "--root", str(tmp_path)])
+        done = grade.main()
+        said = capsys.readouterr()
+        return done, said.out or said.err
+
+    source, sheet = canvas(tmp_path), roster(tmp_path, classes.canvas_roster(CLASS))
+    assert command("collect", LAB) == (
+        1,
+        f"which archive? Run: make collect LAB={LAB} ZIP=submissions.zip ROSTER=roster.csv\n",
+    )
+    assert command("collect", LAB, "--zip", tmp_path / "no.zip", "--roster", sheet) == (
+        1,
+        f"there is no file {tmp_path / 'no.zip'}\n",
+    )
+    done, said = command("collect", LAB, "--zip", source, "--roster", sheet, "--zone", "Europe/Berlin")
+    assert done == 0
+    assert said.startswith(f"{LAB}, from Canvas: 97 learners, 109 new attempts.\n  collected  97, 12 of them with")
+    shutil.copytree(ROOT / "labs" / LAB, tmp_path / "labs" / LAB)
+    assert command("similarity", LAB) == (
+        1,
+        f"nobody has written anything in {tmp_path}/submitted/<student>/{LAB}/\n",
+    )

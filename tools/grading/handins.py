@@ -126,15 +126,15 @@ def notebooks(handin: Handin, lab: str) -> tuple[list[Notebook], list[Notebook],
     """
     found, troubles = [], []
     left = OF_ONE
-    for member, name, named in handin.files:
-        if named.kind != "file":
+    for member, name, named in sorted(handin.files, key=lambda file: (".ipynb" not in file[1], file[0].size)):
+        if named.kind != "file" or left < 0:
             continue
         try:
             inside = opened(member.content()) if name.lower().endswith(".zip") else [member]
         except Unreadable as error:
             troubles.append(f"{_last(name)}: {error}")
             continue
-        for one in inside:
+        for one in sorted(inside, key=lambda one: one.size):
             own = name if one is member else one.name
             if one is not member and one.trouble:
                 continue

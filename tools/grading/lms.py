@@ -159,12 +159,13 @@ def _put_aside(collected: Collected, meant: Sequence[Member], aside: Sequence[As
             return not old.sha256
 
     shelf.forget(collected, seen, root)
-    left = handins.OF_ALL
+    left, of = handins.OF_ALL, dict.fromkeys((one.who for one in aside), handins.OF_ONE)
     for one in sorted(aside, key=lambda one: one.member.size):
         new = Unmatched(one.member.name, one.who, one.reason)
         left -= one.member.size
+        of[one.who] -= one.member.size
         try:
-            if left < 0:
+            if left < 0 or of[one.who] < 0:
                 raise Unreadable("too much to be kept")
             content = one.member.content()
             new.sha256 = shelf.digest(content)
