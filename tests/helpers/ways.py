@@ -27,6 +27,13 @@ def step(*lines: str) -> str:
     return "\n    ".join(("def step(weight, gradient, learning_rate):", *lines))
 
 
+def by_name() -> dict[str, list[str]]:
+    """All of them, the odd ones too."""
+    from tests.helpers.odd_ways import ODD  # which stands on this file
+
+    return WAYS | ODD
+
+
 def notebook(cells: Sequence[str]) -> list[str]:
     """The code cells of a whole notebook."""
     return [IMPORTS, *cells, *([] if any("check." in cell for cell in cells) else [CHECK])]
@@ -140,7 +147,10 @@ WAYS: dict[str, list[str]] = {
         BY_HELPERS,
     ],
     "helpers held by an object": [
-        "class Registry:\n    def __init__(self, kept):\n        self.kept = kept\n    def note(self, f):\n        self.kept.append(f)",
+        (
+            "class Registry:\n    def __init__(self, kept):\n"
+            "        self.kept = kept\n    def note(self, f):\n        self.kept.append(f)"
+        ),
         "helpers = []\nregistry = Registry(helpers)\n" + MOVED + "\nregistry.note(moved)",
         BY_HELPERS,
     ],
@@ -221,7 +231,10 @@ WAYS: dict[str, list[str]] = {
         BY_SIGN.replace("sign", "sign()"),
     ],
     "partial": [
-        "import functools\ndef any_step(sign, w, g, lr):\n    return w + sign * lr * g\nstep = functools.partial(any_step, -1)"
+        (
+            "import functools\ndef any_step(sign, w, g, lr):\n"
+            "    return w + sign * lr * g\nstep = functools.partial(any_step, -1)"
+        )
     ],
     "a decorator": [
         "def twice(f):\n    def both(*given):\n        f(*given)\n        return f(*given)\n    return both",
@@ -304,7 +317,10 @@ WAYS: dict[str, list[str]] = {
     "warnings that are errors": ["import warnings\nwarnings.simplefilter('error')", STEP],
     "a default taken from above": [
         "rate = 1.0",
-        "def step(weight, gradient, learning_rate, factor=rate):\n    return weight - factor * learning_rate * gradient",
+        (
+            "def step(weight, gradient, learning_rate, factor=rate):\n"
+            "    return weight - factor * learning_rate * gradient"
+        ),
     ],
     "a setting of torch": [
         "torch.set_default_dtype(torch.float64)",

@@ -78,7 +78,7 @@ def prepared(name: str, found: Sequence[Statement], choice: Choice, namespace: d
             elif patience.left > 0:
                 with patience.spent():
                     run(s, namespace, flags)
-        except (Exception, SystemExit, Enough) as error:  # it may be something that the function never uses
+        except (Exception, SystemExit, KeyboardInterrupt, Enough) as error:  # of what the function may never use
             if i in choice.sure:
                 slip = f"{type(error).__name__}: {error}"
                 again += [s] if isinstance(error, NameError) else []
