@@ -65,17 +65,18 @@ class Open:
         if not callable(function):
             return {"status": "missing"}
         try:
-            return {"status": "answers", "answers": [_plain(function(*case)) for case in pickle.loads(cases)]}
+            return {"status": "answers", "answers": [plain_numbers(function(*case)) for case in pickle.loads(cases)]}
         except NotImplementedError:
             return {"status": "blank"}
         except Exception as error:
             return {"status": "raised", "message": f"{type(error).__name__}: {error}"}
 
 
-def _plain(answer: object) -> object:
+def plain_numbers(answer: object) -> object:
+    """As they come out of the jail."""
     if hasattr(answer, "tolist"):
         return answer.tolist()
-    return [_plain(part) for part in answer] if isinstance(answer, (list, tuple)) else answer
+    return [plain_numbers(part) for part in answer] if isinstance(answer, (list, tuple)) else answer
 
 
 def without_jail(monkeypatch: pytest.MonkeyPatch) -> list[str]:
