@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -124,8 +125,12 @@ def read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
         flags.append("the file is not UTF-8")
+    text, cut = first_cells(text)
+    flags += cut
     try:
-        notebook = nbformat.reads(text, as_version=4)
+        with warnings.catch_warnings():  # nbformat's, on what a learner's file lacks
+            warnings.simplefilter("ignore")
+            notebook = nbformat.reads(text, as_version=4)
         for cell in notebook.cells:
             cell.source, cell.metadata, cell.cell_type  # noqa: B018  (each has to be there)
             if not isinstance(cell.source, str):
@@ -136,12 +141,22 @@ def read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str
     return notebook, flags + limited(notebook)
 
 
+def first_cells(text: str) -> tuple[str, list[str]]:
+    """A notebook's text with no more cells than anybody writes, before it is checked, and a flag if some are gone."""
+    if text.count('"cell_type"') <= CELLS:
+        return text, []
+    try:
+        data = json.loads(text)
+        number = len(data["cells"])
+        data["cells"] = data["cells"][:CELLS]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return text, []  # it is no notebook, and whoever reads it will say so
+    return json.dumps(data), [f"{number} cells, of which the first {CELLS} are read"] if number > CELLS else []
+
+
 def limited(notebook: nbformat.NotebookNode) -> list[str]:
     """Shorten what is longer than anybody writes, and say so: code is left out, for half of it means something else."""
     flags, left = [], SOURCE
-    if len(notebook.cells) > CELLS:
-        flags.append(f"{len(notebook.cells)} cells, of which the first {CELLS} are read")
-        notebook.cells = notebook.cells[:CELLS]
     without, cut = [], []
     for number, cell in enumerate(notebook.cells, 1):
         length, code = len(cell.source), cell.cell_type == "code"
