@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book labs release collect grade feedback check test lint measure serve tarball clean
+.PHONY: help setup book labs release collect grade appeal feedback check test lint measure serve tarball clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,7 @@ $(BIN)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
+	@command -v bwrap > /dev/null || echo "To mark what learners hand in, Linux and bubblewrap are needed (apt-get install bubblewrap); nothing else needs them."
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json .npmrc $(BIN)/.installed
@@ -36,8 +37,11 @@ release: $(BIN)/.installed  ## LAB=02-vanishing: enter a lab in the gradebook, a
 collect: $(BIN)/.installed  ## LAB=02-vanishing ZIP=submissions.zip ROSTER=roster.csv: what a learning platform gave, into submitted/
 	@$(BIN)/python tools/grade.py collect "$(LAB)" $(if $(ZIP),--zip "$(ZIP)") $(if $(ROSTER),--roster "$(ROSTER)") $(if $(ZONE),--zone "$(ZONE)")
 
-grade: $(BIN)/.installed  ## LAB=02-vanishing: mark what lies in submitted/, into the gradebook and grades.csv
-	@$(BIN)/python tools/grade.py grade "$(LAB)"
+grade: $(BIN)/.installed  ## LAB=02-vanishing: mark what is new in submitted/, into grades/; STUDENT=ann: one learner again
+	@$(BIN)/python tools/grade.py grade "$(LAB)" $(if $(STUDENT),"$(STUDENT)")
+
+appeal: $(BIN)/.installed  ## LAB=02-vanishing STUDENT=ann: show the cases, the learner's answers and the right ones
+	@$(BIN)/python tools/grade.py appeal "$(LAB)" $(if $(STUDENT),"$(STUDENT)")
 
 feedback: $(BIN)/.installed  ## LAB=02-vanishing: a page for each learner, and the tables with marks given by hand
 	@$(BIN)/python tools/grade.py feedback "$(LAB)"
