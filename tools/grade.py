@@ -12,6 +12,7 @@ The work is done in ``tools/grading/``; its README says what runs where.
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,9 +42,12 @@ def main() -> int:
     parser.add_argument("--zone", help="collect: of the times there, such as Europe/Berlin; this machine's unless told")
     arguments = parser.parse_args()
     try:
-        print(done(arguments))
+        print(done(arguments), flush=True)
     except (ValueError, LookupError, NoJail, Busy, Ended, Unusable) as error:
         print(plain.lines(str(error)), file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         print(plain.lines(in_words(error)), file=sys.stderr)
@@ -59,7 +63,7 @@ def in_words(error: OSError) -> str:
     if error.errno is None:  # one of our own
         return str(error)
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    words = "no space is left on the disk" if full else f"{error.filename}: {error.strerror}"
+    words = "no space is left on the disk" if full else ": ".join(filter(None, [error.filename, error.strerror]))
     return f"{words}. What was marked is kept: see to it, and run the same again"
 
 

@@ -1,8 +1,11 @@
 """The page that a learner gets: all their work in its place, nothing that does anything, and a page for everybody."""
 
 import time
+from pathlib import Path
 
 import nbformat
+import nbgrader
+import pytest
 from bs4 import BeautifulSoup
 from nbconvert import HTMLExporter
 
@@ -13,6 +16,7 @@ from tools.grading import feedback, marks, plain, week
 from tools.grading.ledger import Ledger, Record
 from tools.grading.marks import Mark, Marked
 
+FORMGRADER = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader" / "templates"
 ACTIVE = {"script", "iframe", "object", "embed", "form", "meta", "base", "svg", "link", "style"}
 
 
@@ -41,8 +45,10 @@ def marked(lab, notebook, **more):
     return Record(Marked("ann", right, sources=changed, added=own, **more), "", 1, "")
 
 
-def rendered(record, lab):
-    page, _ = HTMLExporter(template_name="basic").from_notebook_node(feedback.shown(record, submissions.given_out(lab)))
+def rendered(record, lab, template="basic"):
+    exporter = HTMLExporter(template_name=template, extra_template_basedirs=[str(FORMGRADER)])
+    notebook = feedback.shown(record, submissions.given_out(lab))
+    page, _ = exporter.from_notebook_node(notebook, {"index": 0, "total": 1, "base_url": ""})
     return page
 
 
@@ -78,9 +84,10 @@ def test_a_part_of_the_points_is_said():
     assert feedback.said(mark) == "✗ step (half of it), 1 of 2 points: Nearly. So and so."
 
 
-def test_nothing_that_a_learner_writes_does_anything_in_nbconvert():
+@pytest.mark.parametrize("template", ["basic", "formgrade"])
+def test_nothing_that_a_learner_writes_does_anything_in_nbconvert_or_in_nbgraders_form(template):
     lab = weeks.WRITTEN
-    nothing = active(rendered(marked(lab, submissions.given_out(lab)), lab))
+    nothing = active(rendered(marked(lab, submissions.given_out(lab)), lab, template))
     notebook, everything = submissions.given_out(lab), "\n\n".join(ESSAYS)
     submissions.cell(notebook, "reasoning").source = everything
     for essay in ESSAYS:
@@ -89,7 +96,7 @@ def test_nothing_that_a_learner_writes_does_anything_in_nbconvert():
     record = marked(lab, notebook, flags=[f"the file is called {plain.visible(essay)}" for essay in ESSAYS])
     first = record.marked.marks[0]
     record.marked.marks[0] = Mark(first.exercise, 0, 1, "wrong", f"Your function stopped with {everything}")
-    page = rendered(record, lab)
+    page = rendered(record, lab, template)
     assert active(page) == nothing
     texts = [text.text for text in BeautifulSoup(page, "html.parser").find_all("pre")]
     assert plain.lines(everything) in texts, "it is all there to be read"

@@ -15,7 +15,7 @@ from tools.grading.tables import Row
 BINS = 10  # of the marks, at most
 KINDS = {"right": "right", "part": "right in part", "wrong": "wrong", "blank": "not attempted"}
 STYLE = """
-:root { color-scheme: light dark; --right: #2a78b5; --part: #7fb8dd; --wrong: #d9722e; --blank: #9a9a9a; }
+:root { color-scheme: light dark; --right: #5b9bd5; --part: #a9cdea; --wrong: #e08a4f; --blank: #9a9a9a; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 42rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 svg { width: 100%; max-width: 30rem; height: auto; }

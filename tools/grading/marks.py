@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -399,12 +400,19 @@ def ready(parent: int, not_mine: Sequence[int]) -> None:
     torch.set_num_threads(1)
 
 
+def own_jail(limits: Limits) -> Jail:
+    """The jail of this process, which is closed when the process ends by itself."""
+    if os.getpid() not in JAILS:
+        JAILS[os.getpid()] = Jail(limits)
+        Finalize(None, JAILS[os.getpid()].close, exitpriority=1)
+    return JAILS[os.getpid()]
+
+
 def mark_beside_others(
     student: str, folders: Sequence[Path], lab: str, seed: int, released: nbformat.NotebookNode, limits: Limits
 ) -> list[Marked]:
     """Mark one of a class, in one of the processes that share the work; each keeps its jail for the next learner."""
-    jail = JAILS.setdefault(os.getpid(), Jail(limits))
-    found = []
+    jail, found = own_jail(limits), []
     for folder in folders:
         try:
             found.append(mark(folder, lab, student, seed, released, jail))
