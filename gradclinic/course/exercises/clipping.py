@@ -1,15 +1,16 @@
 """Lab 09: clip by the norm, at the right moment, at a threshold from the record; and what clipping by value turns."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.draws import normal, seeded, uniform
+from gradclinic.course.exercises.draws import normal, over_decades, seeded, shuffled, sign, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
 
@@ -17,11 +18,29 @@ from gradclinic.course.exercises.lab import Lab
 
 
 def _gradients(seed: int) -> list[Case]:
+    """From one tensor to six, of no axis to three, longer than the threshold, shorter, and just beside it."""
     generator = seeded(seed)
-    shapes = ((4, 3), (4,), (2, 4))
-    large = [5 * normal(generator, *shape) for shape in shapes]
-    small = [1e-3 * normal(generator, *shape) for shape in shapes]
-    return [(large, uniform(generator, 0.5, 3)), (small, uniform(generator, 0.5, 3))]
+    shapes = ((4, 3), (4,), (2, 4), (), (2, 1, 3), (1,))
+    cases = []
+    for count, times in (
+        (3, uniform(generator, 5, 20)),
+        (3, uniform(generator, 1e-3, 1e-2)),
+        (whole(generator, 4, 6), uniform(generator, 1.1, 2)),  # longer than the threshold, but no tensor of them is
+        (whole(generator, 4, 6), uniform(generator, 0.7, 0.95)),
+        (2, uniform(generator, 1.02, 1.05)),
+        (2, uniform(generator, 0.95, 0.98)),
+        (1, uniform(generator, 1.5, 5)),
+        (5, uniform(generator, 30, 1000)),
+    ):
+        gradients = [normal(generator, *shape) for shape in shuffled(generator, shapes)[:count]]
+        threshold = over_decades(generator, 0.3, 3)
+        # no tensor sticks out, so that all of them have to count
+        even = [g / (g.norm() * math.sqrt(count)) * uniform(generator, 0.9, 1.1) for g in gradients]
+        total = math.sqrt(sum(float(g.square().sum()) for g in even))
+        cases.append(([times * threshold / total * g for g in even], threshold))
+    zero = [torch.zeros(3, dtype=torch.float64), torch.zeros(2, 2, dtype=torch.float64)]
+    cases.append((zero, uniform(generator, 0.5, 3)))  # nothing to clip, and nothing to divide by
+    return shuffled(generator, cases)
 
 
 def _total(gradients: list[Tensor]) -> Tensor:
@@ -69,7 +88,9 @@ CLIPPED = Exercise(
         ),
         Mistake(
             "norms added up",
-            lambda gradients, c: _times(gradients, min(1.0, float(c / sum(g.norm() for g in gradients)))),
+            lambda gradients, c: _times(
+                gradients, min(1.0, float(c / torch.stack([g.norm() for g in gradients]).sum()))
+            ),
             "You added the tensors' norms. Squares add up: take the root of the sum of squares.",
         ),
         Mistake(
@@ -95,21 +116,35 @@ CLIPPED = Exercise(
 # --- 9.2: at the right moment ----------------------------------------------------------------------------------------
 
 
-def _wall(w: Tensor, steepness: float) -> Tensor:
-    """A valley, steeper in each further direction, with a wall: far out the loss rises with the third power."""
-    curvature = torch.arange(1, len(w) + 1, dtype=w.dtype)
-    wall: Tensor = steepness * w.norm() ** 3
-    return (curvature * w.square()).sum() / 2 + wall
+class Wall:
+    """A loss: a valley that is curved in each direction by its own number, with a wall: far out it rises with the third
+    power of the distance from ``bottom``."""
+
+    def __init__(self, curvature: Tensor, bottom: Tensor, steepness: float) -> None:
+        self.curvature, self.bottom, self.steepness = curvature, bottom, steepness
+
+    def __call__(self, w: Tensor) -> Tensor:
+        away = w - self.bottom
+        loss: Tensor = (self.curvature * away.square()).sum() / 2 + self.steepness * away.norm() ** 3
+        return loss
 
 
 def _walks(seed: int) -> list[Case]:
     generator = seeded(seed)
     cases = []
-    # a few steps, which end where clipping still acts; and so many that it ends
-    for size, far, threshold, steps in ((5, 6.0, uniform(generator, 0.5, 1.5), 5), (3, 4.0, 2.5, 20)):
-        start = normal(generator, size)
-        cases.append((partial(_wall, steepness=0.05), start / start.norm() * far, 0.1, threshold, steps))
-    return cases
+    # a few steps, which end where clipping still acts; so many that it ends; one; and two walks it hardly touches
+    for size, far, threshold, rate, steps in (
+        (5, 6.0, uniform(generator, 0.5, 1.5), 0.1, whole(generator, 4, 6)),
+        (3, 4.0, 2.5, uniform(generator, 0.08, 0.12), whole(generator, 18, 25)),
+        (whole(generator, 2, 6), 5.0, uniform(generator, 0.05, 0.3), uniform(generator, 1, 2), 1),
+        (1, 4.0, uniform(generator, 1, 2), 0.1, whole(generator, 2, 9)),
+        (4, 2.0, uniform(generator, 40, 80), uniform(generator, 0.02, 0.05), whole(generator, 7, 12)),
+    ):
+        start, bottom = normal(generator, size), normal(generator, size)
+        curvature = torch.arange(1, size + 1, dtype=torch.float64) * uniform(generator, 0.6, 1.2)
+        loss = Wall(curvature, bottom, uniform(generator, 0.03, 0.08))
+        cases.append((loss, bottom + start / start.norm() * far, rate, threshold, steps))
+    return shuffled(generator, cases)
 
 
 def _walk(
@@ -190,14 +225,32 @@ TRAINED = Exercise(
 
 
 def _recorded(seed: int) -> list[Case]:
+    """Norms of runs long and short, with broken steps in some; the share is that of a whole number of steps."""
     generator = seeded(seed)
     cases = []
-    for share in (0.1, 0.05):
-        norms = torch.exp(0.8 * normal(generator, 400)) * uniform(generator, 0.5, 5)
-        norms[torch.randint(400, (6,), generator=generator)] = math.inf
-        norms[torch.randint(400, (3,), generator=generator)] = math.nan
-        cases.append((norms, share))
-    return cases
+    for finite, above, infinite, undefined in (
+        (400, 40, 6, 3),
+        (whole(generator, 300, 390), whole(generator, 15, 25), whole(generator, 4, 8), 5),
+        (whole(generator, 40, 60), whole(generator, 15, 20), 0, 12),
+        (whole(generator, 20, 30), whole(generator, 12, 14), 5, 0),
+        (whole(generator, 100, 200), 3, 0, 0),
+    ):
+        norms = torch.exp(0.8 * normal(generator, finite)) * over_decades(generator, 1e-3, 1e3)
+        broken = torch.tensor([math.inf] * infinite + [math.nan] * undefined, dtype=torch.float64)
+        order = torch.randperm(finite + infinite + undefined, generator=generator)
+        cases.append((torch.cat([norms, broken])[order], above / finite))
+    return shuffled(generator, cases)
+
+
+def _above(answers: Sequence[Any], seed: int) -> list[float]:
+    """How many finite norms lie above each threshold. One that lies on a threshold counts as the share wants it."""
+    counts = []
+    for (norms, share), answer in zip(_recorded(seed), answers, strict=True):
+        finite, threshold = _finite(norms), float(torch.as_tensor(answer))
+        wanted = round(share * len(finite))
+        above, on = int((finite > threshold).sum()), int((finite == threshold).sum())
+        counts.append(float(min(max(wanted, above), above + on)))
+    return counts
 
 
 def _finite(norms: Tensor) -> Tensor:
@@ -212,7 +265,9 @@ THRESHOLD = Exercise(
     minutes=15,
     cases=_recorded,
     reference=lambda norms, share: _finite(norms).quantile(1 - share),
-    rtol=1e-2,  # between two recorded norms any number will do
+    outcome=_above,  # between two recorded norms any number will do
+    rtol=0.0,
+    atol=1e-6,
     mistakes=(
         Mistake(
             "the other end",
@@ -248,14 +303,21 @@ THRESHOLD = Exercise(
 
 
 def _uneven(seed: int) -> list[Case]:
+    """Entries that stick out to either side, by little and by much, from one that is cut to all of them, or none."""
     generator = seeded(seed)
     cases = []
-    for size in (6, 40):
+    for size in (6, whole(generator, 20, 60)):
         gradient = normal(generator, size)
         gradient[0] = -uniform(generator, 8, 20)  # one entry sticks out, and it is negative
         gradient[1] = uniform(generator, 3, 6)
-        cases.append((gradient, uniform(generator, 0.6, 1.2)))
-    return cases
+        cases.append((gradient[torch.randperm(size, generator=generator)], uniform(generator, 0.6, 1.2)))
+    for size, times in ((whole(generator, 3, 9), 0.3), (whole(generator, 3, 9), 0.01), (4, 1.5), (1, 0.2)):
+        gradient = normal(generator, size) * over_decades(generator, 1e-3, 1e3)
+        gradient[0] = sign(generator) * 1.2 * gradient.abs().max()
+        cases.append((gradient, times * float(gradient.abs().max())))
+    even = 5 * torch.rand(7, generator=generator, dtype=torch.float64) + 1
+    cases.append((sign(generator) * even, uniform(generator, 2, 4)))
+    return shuffled(generator, cases)
 
 
 def _cosine(gradient: Tensor, clipped: Tensor) -> Tensor:

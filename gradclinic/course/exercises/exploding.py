@@ -1,66 +1,25 @@
 """Lab 03: at which weight scale a gradient explodes, where float32 ends, what diverges, and a monitor that sees it."""
 
-import functools
 import math
 from collections.abc import Callable, Iterable
 
 import torch
 from scipy.optimize import brentq
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.draws import new_seed, seeded, uniform
+from gradclinic.course.exercises.bowls import starts
+from gradclinic.course.exercises.draws import seeded, shuffled, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
+from gradclinic.course.exercises.measured import searches
 from gradclinic.course.exercises.monitored import monitored
-from gradclinic.course.models import MLP
 from gradclinic.recorder import Recorder
 
 FLOAT32_MAX = torch.finfo(torch.float32).max
 
 
 # --- 3.1: the critical weight scale ----------------------------------------------------------------------------------
-
-
-@functools.lru_cache(maxsize=4096)  # every search through a network begins at the same scales
-def _network_factor(weight_std: float, activation: str, seed: int) -> float:
-    """How much a layer multiplies the gradient norm at the pre-activations, in a real network of 6 layers.
-
-    NaN where the numbers have left the range of float32.
-    """
-    generator = seeded(seed)
-    x, y = torch.randn(16, 64, generator=generator), torch.randint(10, (16,), generator=generator)
-    signal, outputs = x, []
-    for module in MLP(6, 16, activation, weight_std, seed=seed):
-        signal = module(signal)
-        if isinstance(module, nn.Linear):
-            outputs.append(signal)
-    first, last = torch.autograd.grad(cross_entropy(signal, y), (outputs[0], outputs[5]))
-    return float((first.double().norm() / last.double().norm()) ** (1 / 5))
-
-
-@functools.lru_cache(maxsize=4096)
-def _wide_factor(weight_std: float, activation: str, narrowness: float) -> float:
-    """The same for infinitely wide layers in which the signal has settled, with an activation that is made narrower."""
-    weight_std = narrowness * weight_std  # phi(a z) with weights s is phi(z) with weights a s, and the slope a times
-    settled = theory.fixed_point(activation, weight_std)
-    return math.sqrt(theory.chi(activation, weight_std, settled))
-
-
-def _searches(seed: int) -> list[Case]:
-    generator = seeded(seed)
-    drawn = new_seed(generator)
-    return [
-        (functools.partial(_network_factor, activation="linear", seed=drawn), 0.1, uniform(generator, 20, 60)),
-        (
-            functools.partial(_wide_factor, activation="sigmoid", narrowness=uniform(generator, 0.8, 1.5)),
-            0.5,
-            uniform(generator, 30, 60),
-        ),
-        # so wide a range that its upper end overflows
-        (functools.partial(_network_factor, activation="relu", seed=drawn), 0.05, 10 ** uniform(generator, 9, 12)),
-    ]
 
 
 def _critical(factor: Callable[[float], float], low: float, high: float) -> float:
@@ -105,7 +64,7 @@ CRITICAL_SCALE = Exercise(
     level="warm-up",
     minutes=15,
     after=("2.3-decay_factor",),
-    cases=_searches,
+    cases=searches,
     reference=_critical,
     rtol=2e-3,
     atol=0.0,
@@ -154,18 +113,51 @@ CRITICAL_SCALE = Exercise(
 
 
 def _growing(seed: int) -> list[Case]:
+    """Signals that grow slowly and fast, that keep their size, that shrink, and that are beyond the limit at once."""
     generator = seeded(seed)
-    return [
-        ("linear", uniform(generator, 1.3, 1.6), uniform(generator, 0.3, 1), 256),
-        ("relu", uniform(generator, 1.7, 1.9), uniform(generator, 0.3, 1), 1024),
-        ("relu", uniform(generator, 8, 30), uniform(generator, 0.3, 1), 64),
-        ("linear", uniform(generator, 3, 9), 10 ** uniform(generator, 20, 30), 256),  # inputs nobody normalised
-        ("relu", uniform(generator, 1.1, 1.35), uniform(generator, 0.3, 1), 256),  # here the signal shrinks
-    ]
+
+    def input_rms() -> float:
+        return uniform(generator, 0.3, 1)
+
+    def drawn() -> list[Case]:
+        return [
+            ("linear", uniform(generator, 1.45, 1.7), input_rms(), 256),
+            ("relu", uniform(generator, 1.7, 1.9), input_rms(), 1024),
+            ("relu", uniform(generator, 8, 30), input_rms(), 64),
+            ("relu", uniform(generator, 2, 3), input_rms(), whole(generator, 2, 8)),
+            ("linear", uniform(generator, 3, 9), 10 ** uniform(generator, 20, 30), 512),  # inputs nobody normalised
+            ("linear", uniform(generator, 1.1, 1.35), input_rms(), whole(generator, 2000, 5000)),
+            ("linear", uniform(generator, 1.005, 1.015), input_rms(), whole(generator, 3, 30)),  # thousands of layers
+            ("relu", uniform(generator, 1.425, 1.435), input_rms(), whole(generator, 3000, 9000)),
+            ("relu", uniform(generator, 1.1, 1.35), input_rms(), 128),  # here the signal shrinks
+            ("linear", uniform(generator, 0.5, 0.95), input_rms(), 256),
+            ("linear", 1.0, input_rms(), 256),  # and here it stays as it is
+            ("linear", uniform(generator, 2, 4), uniform(generator, 2e38, 3e38), 100),  # layer 1
+            ("relu", uniform(generator, 0.9, 1.2), uniform(generator, 2e38, 3e38), 100),
+            ("relu", uniform(generator, 1.6, 1.9), 10 ** uniform(generator, -30, -20), 300),
+        ]
+
+    def clear(activation: str, weight_std: float, input_rms: float, width: int) -> bool:
+        """Not so near to a whole number of layers that rounding would decide."""
+        growth = _growth(activation, weight_std)
+        layers = _layers(growth, weight_std * input_rms * math.sqrt(2 * math.log(width))) if growth != 1 else 0.5
+        return abs(layers - round(layers)) > 1e-4
+
+    cases = drawn()
+    while not all(clear(*case) for case in cases):
+        cases = drawn()
+    return shuffled(generator, cases)
+
+
+def _layers(
+    growth: float, largest: float, limit: float = FLOAT32_MAX, log: Callable[[float], float] = math.log
+) -> float:
+    """After how many layers the largest number is at the limit, as a real number."""
+    return log(limit / largest) / math.log(growth)
 
 
 def _overflow(activation: str, weight_std: float, input_rms: float, width: int) -> float:
-    return theory.overflow_depth(activation, weight_std, input_variance=input_rms**2, width=width)
+    return _counted(_growth(activation, weight_std), weight_std * input_rms, width)
 
 
 def _growth(activation: str, weight_std: float) -> float:
@@ -179,12 +171,16 @@ def _counted(
     limit: float = FLOAT32_MAX,
     log: Callable[[float], float] = math.log,
     grows_only: bool = True,
+    at_once: bool = True,
 ) -> float:
     """The first layer beyond the limit, if layer 1 has root mean square ``first``; a shrinking signal has none."""
+    largest = first * math.sqrt(2 * math.log(width)) if width else first
+    if at_once and largest > limit:
+        return 1
     if growth == 1 or (grows_only and growth < 1):
         return math.inf
-    largest = first * math.sqrt(2 * math.log(width)) if width else first
-    return 1 + math.ceil(log(limit / largest) / math.log(growth))
+    layers = _layers(growth, largest, limit, log)
+    return 1 + math.ceil(layers) if math.isfinite(layers) else layers
 
 
 OVERFLOW_LAYER = Exercise(
@@ -251,6 +247,11 @@ OVERFLOW_LAYER = Exercise(
             "Look at your answer for a small weight scale: a layer with a negative number. Where the signal does not "
             "grow it never overflows. Return math.inf there.",
         ),
+        Mistake(
+            "layer 1 not looked at",
+            lambda a, s, r, n: _counted(_growth(a, s), s * r, n, at_once=False),
+            "Right, unless the input is so large that layer 1 is beyond the limit. No layer has a number below 1.",
+        ),
     ),
 )
 
@@ -258,49 +259,8 @@ OVERFLOW_LAYER = Exercise(
 # --- 3.3: what diverges ----------------------------------------------------------------------------------------------
 
 
-def _bowl(steep: float, flat: float, direction: Tensor) -> Tensor:
-    """The Hessian with one steep direction and the same flat curvature in all others."""
-    direction = direction / direction.norm()
-    others = flat * torch.eye(len(direction), dtype=torch.float64)
-    return others.add((steep - flat) * torch.outer(direction, direction))
-
-
-def _starts(seed: int) -> list[Case]:
-    generator = seeded(seed)
-
-    def direction(*sizes: float) -> Tensor:
-        """Entries of about these sizes, none of them near 0, of either sign."""
-        stretch = 0.8 + 0.4 * torch.rand(len(sizes), generator=generator, dtype=torch.float64)
-        signs = torch.randint(2, (len(sizes),), generator=generator) * 2 - 1
-        return torch.tensor(sizes, dtype=torch.float64) * stretch * signs
-
-    def gradient(norm: float, along: Tensor) -> Tensor:
-        return torch.div(norm * along, along.norm())
-
-    cases = []
-    for rate, steep, flat, along, norm, start in (
-        # rate x curvature: steepest, others; the steepest direction; gradient: its norm and direction
-        (uniform(generator, 0.5, 1), 1e-3, 5e-4, (1, 1, 1), 1000, (1, 1, 1)),  # large gradient, flat: converges
-        (uniform(generator, 0.005, 0.02), uniform(generator, 2.4, 3), 2.2, (1, 1, 1), 1e-3, (1, 1, 1)),  # and back
-        (uniform(generator, 0.05, 0.2), uniform(generator, 1.3, 1.7), 0.1, (1, 1, 1), 0.5, (1, 1, 1)),  # swings
-        (uniform(generator, 0.05, 0.2), uniform(generator, 2.2, 2.5), 0.05, (1, 1, 1), 5, None),  # between the axes
-        (uniform(generator, 0.05, 0.2), uniform(generator, 2.2, 2.5), 0.05, (1, 0, 0), 5, (0.1, 1, 1)),  # an axis
-        (uniform(generator, 1.4, 1.8), 1.2, 0.95, (1, 1, 1), 0.01, (1, 1, 1)),  # three are curved, none too much
-        (uniform(generator, 1.4, 1.8), 1.2, 0.95, (1,) * 5, 0.01, (1,) * 5),  # and five
-        (uniform(generator, 4, 6), uniform(generator, 2.2, 2.5), 0.1, (1, 1, 1), 0.6, (1, 1, 1)),  # only rate large
-    ):
-        steepest = direction(*along)
-        pull = gradient(norm, steepest if start is None else direction(*start))
-        cases.append((rate, _bowl(steep / rate, flat / rate, steepest), pull))
-    return cases
-
-
-def _walked(learning_rate: float, hessian: Tensor, gradient: Tensor) -> bool:
-    """Take the steps and look: on a quadratic each one changes the gradient by −lr·H·gradient."""
-    before = gradient.norm()
-    for _ in range(150):
-        gradient = gradient - learning_rate * hessian @ gradient
-    return bool(gradient.norm() > before)
+def _diverges(learning_rate: float, hessian: Tensor, gradient: Tensor) -> bool:
+    return learning_rate > theory.stability_limit(_steepest(hessian).item())
 
 
 def _steepest(hessian: Tensor) -> Tensor:
@@ -315,8 +275,8 @@ DIVERGES = Exercise(
     level="core",
     minutes=15,
     after=("1.3-largest_step",),
-    cases=_starts,
-    reference=_walked,
+    cases=starts,
+    reference=_diverges,
     rtol=0.0,
     atol=1e-6,
     mistakes=(

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.draws import seeded
+from gradclinic.course.exercises.bowls import tilted
+from gradclinic.course.exercises.draws import normal, over_decades, seeded, shuffled, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
 
@@ -20,15 +21,25 @@ def _sgd(weight: Tensor, gradient: Tensor, learning_rate: float) -> Tensor:
     return parameter.detach()
 
 
-def _updates(sizes: tuple[tuple[int, ...], ...]) -> Callable[[int], list[Case]]:
+def _shape(generator: torch.Generator, about: int, axes: int) -> tuple[int, ...]:
+    """Of a tensor with so many entries or a few less and one to three axes; a single entry has none."""
+    rows = whole(generator, 2, 4)
+    return ((about,), (rows, about // rows), (rows, 2, about // (2 * rows)))[axes - 1] if about > 1 else ()
+
+
+def _updates(*sizes: int) -> Callable[[int], list[Case]]:
+    """Cases of about so many weights each: single and double precision in turn, rates below 1 and above."""
+
     def cases(seed: int) -> list[Case]:
         generator = seeded(seed)
         cases = []
-        for size in sizes:
-            weight, gradient = torch.randn(2, *size, generator=generator)
-            learning_rate = 0.01 + 0.4 * torch.rand((), generator=generator, dtype=torch.float64).item()
-            cases.append((weight, gradient, learning_rate))
-        return cases
+        for number, about in enumerate(sizes):
+            dtype = torch.float64 if number % 2 else torch.float32
+            shape = _shape(generator, about, 1 + number % 3)
+            weight, gradient = (torch.randn(shape, generator=generator, dtype=dtype) for _ in range(2))
+            rate = over_decades(generator, 1.2, 4) if number % 3 == 1 else over_decades(generator, 0.01, 0.9)
+            cases.append((weight, gradient * over_decades(generator, 0.5, 8), rate))
+        return shuffled(generator, cases)
 
     return cases
 
@@ -39,7 +50,7 @@ STEP = Exercise(
     claims=("S26",),
     level="warm-up",
     minutes=10,
-    cases=_updates(((4,), (3, 5), (2, 2, 2))),
+    cases=_updates(1, 4, 8, 15, 24, 30),
     reference=_sgd,
     rtol=1e-5,
     atol=1e-6,
@@ -75,7 +86,7 @@ FUSED_STEP = Exercise(
     level="stretch",
     minutes=10,
     after=("1.1-step",),
-    cases=_updates(((4096,), (64, 64))),
+    cases=_updates(3000, 5000, 4000, 2000),
     reference=_sgd,
     rtol=0.0,
     atol=0.0,
@@ -106,14 +117,29 @@ FUSED_STEP = Exercise(
 
 def _hessians(seed: int) -> list[Case]:
     generator = seeded(seed)
-    cases = []
-    for size in (2, 3, 5):
-        directions, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-        # From flat to steep; the steepest is 3 to 30, so that none of the usual mistakes hits the right number.
-        curvatures = torch.logspace(-1, 0, size, dtype=torch.float64)
-        curvatures = curvatures * (3 + 27 * torch.rand((), generator=generator, dtype=torch.float64))
-        cases.append((directions @ torch.diag(curvatures) @ directions.T,))
-    return cases
+
+    def steep() -> float:
+        return uniform(generator, 3, 30)
+
+    # from flat to steep; the steepest is 3 to 30, so that none of the usual mistakes hits the right number
+    found = [
+        tilted(generator, (torch.logspace(-1, 0, size, dtype=torch.float64) * steep()).tolist())
+        for size in (2, 3, whole(generator, 4, 7))
+    ]
+    nearly = steep()  # curvatures that a few multiplications do not tell apart
+    found.append(tilted(generator, [0.9 * nearly, 0.95 * nearly, nearly]))
+    along = [steep() for _ in range(whole(generator, 3, 5))]
+    along.insert(
+        whole(generator, 1, len(along)), 1.3 * max(along)
+    )  # the lab's bowl: along the axes, the first not steepest
+    found.append(torch.diag(torch.tensor(along, dtype=torch.float64)))
+    # the steepest direction is at right angles to (1, 1), as it is for any weight that works against another
+    flat, more = uniform(generator, 1, 3), uniform(generator, 1, 3)
+    found.append(torch.tensor([[flat + more, -more], [-more, flat + more]], dtype=torch.float64))
+    found.append(torch.tensor([[steep()]], dtype=torch.float64))  # one weight
+    found.append(tilted(generator, [1.0, 10 * steep(), 1e5 * steep()]))
+    found.append(tilted(generator, [1e-6 * steep(), 1e-4 * steep()]))
+    return [(hessian,) for hessian in shuffled(generator, found)]
 
 
 def _largest_step(hessian: Tensor) -> float:
@@ -163,15 +189,20 @@ LARGEST_STEP = Exercise(
 def _networks(seed: int) -> list[Case]:
     generator = seeded(seed)
     cases = []
-    for batch, inputs, hidden, outputs in ((1, 3, 3, 3), (8, 4, 5, 2)):
+    for batch, inputs, hidden, outputs in (
+        (1, 4, 3, 2),  # one example
+        (whole(generator, 6, 9), 2, 5, 3),
+        (whole(generator, 2, 5), 3, 4, 1),  # one output
+        (whole(generator, 2, 5), 1, 2, 4),  # one input
+        (3, 5, 1, 2),  # one unit
+        (2, 3, 3, 3),
+    ):
         # weights large enough to bend tanh, so that its slope matters
-        x, y = (torch.randn(batch, n, generator=generator, dtype=torch.float64) for n in (inputs, outputs))
-        w1, w2 = (
-            torch.randn(n, m, generator=generator, dtype=torch.float64)
-            for n, m in ((hidden, inputs), (outputs, hidden))
-        )
-        cases.append((x, y, w1, w2))
-    return cases
+        x, y = normal(generator, batch, inputs), normal(generator, batch, outputs)
+        cases.append((x, y, normal(generator, hidden, inputs), normal(generator, outputs, hidden)))
+    x, y, w1, w2 = cases[1]
+    cases.append((2000 * x, y.clone(), w1.clone(), w2.clone()))  # so far out that exp(z) is beyond the largest number
+    return shuffled(generator, cases)
 
 
 def _autograd(x: Tensor, y: Tensor, w1: Tensor, w2: Tensor) -> list[Tensor]:

@@ -5,10 +5,10 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.draws import normal, seeded
+from gradclinic.course.exercises.curves import Curve, Kink
+from gradclinic.course.exercises.draws import normal, seeded, shuffled, sign, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
 
@@ -16,22 +16,31 @@ from gradclinic.course.exercises.lab import Lab
 
 
 def _pre_activations(seed: int) -> list[Case]:
+    """Batches of one example and of many, an eps that shows, gammas of either sign, and units that do not vary."""
     generator = seeded(seed)
     cases = []
-    for size, units in ((8, 5), (6, 6)):
-        z = normal(generator, size, units) * torch.linspace(0.5, 3, units) + normal(generator, units)
-        gamma, beta = 1.5 + torch.rand(units, generator=generator), 1 + torch.rand(units, generator=generator)
-        cases.append((z, gamma.double(), beta.double(), 1e-5))
-    z = cases[0][0].clone()
-    z[:, 2] = 0.7  # a unit that gives the same for every example
-    cases.append((z, *cases[0][1:]))
-    return cases
+    for size, units, eps in (
+        (8, whole(generator, 3, 5), 1e-5),
+        (6, 6, 1e-3),
+        (whole(generator, 2, 5), whole(generator, 6, 9), uniform(generator, 0.05, 0.5)),
+        (whole(generator, 10, 20), 1, uniform(generator, 1, 2)),
+        (1, whole(generator, 2, 4), 1e-3),
+        (4, 3, 1e-5),
+    ):
+        spread = torch.linspace(0.5, 3, units, dtype=torch.float64)
+        z = normal(generator, size, units) * spread + 2 * normal(generator, units)
+        gamma, beta = 1.5 * normal(generator, units), 1 + normal(generator, units)
+        cases.append((z, gamma, beta, eps))
+    cases[0][0][:, 2] = 0.75  # a unit that gives the same for every example
+    cases[5][0][:, 0] *= 1e-3  # and one that nearly does
+    return shuffled(generator, cases)
 
 
 def _normalized(
     z: Tensor, gamma: Tensor, beta: Tensor, eps: float, dim: int = 0, correction: int = 0, power: float = 0.5
 ) -> Tensor:
-    mean, variance = z.mean(dim, keepdim=True), z.var(dim, correction=correction, keepdim=True)
+    mean = z.mean(dim, keepdim=True)
+    variance = (z - mean).square().sum(dim, keepdim=True) / (z.shape[dim] - correction)  # one example less one is 0/0
     return gamma * (z - mean) / (variance + eps) ** power + beta
 
 
@@ -42,7 +51,7 @@ NORMALIZED = Exercise(
     level="warm-up",
     minutes=15,
     cases=_pre_activations,
-    reference=lambda z, gamma, beta, eps: functional.batch_norm(z, None, None, gamma, beta, training=True, eps=eps),
+    reference=_normalized,
     atol=1e-7,
     mistakes=(
         Mistake(
@@ -62,6 +71,11 @@ NORMALIZED = Exercise(
             "root forgotten",
             partial(_normalized, power=1.0),
             "You divided by the variance. Divide by its root.",
+        ),
+        Mistake(
+            "eps outside the root",
+            lambda z, gamma, beta, eps: gamma * (z - z.mean(0)) / (z.var(0, correction=0).sqrt() + eps) + beta,
+            "You added eps to the root. Add it to the variance, and take the root of the sum.",
         ),
         Mistake(
             "eps forgotten",
@@ -89,10 +103,22 @@ _mean = theory.gaussian_expectation
 
 
 def _batches(seed: int) -> list[Case]:
+    """From no batch to seven, of different sizes; a momentum of either half, and an eps that shows."""
     generator = seeded(seed)
-    shift, spread = 2 + normal(generator, 4).abs(), 1.5 + normal(generator, 4).abs()
-    batches = [spread * normal(generator, 6, 4) + shift for _ in range(5)]
-    return [(batches, spread * normal(generator, 3, 4) + shift, momentum, 1e-5) for momentum in (0.1, 0.3)]
+    cases = []
+    for seen, rows, momentum, eps in (
+        (5, 3, uniform(generator, 0.05, 0.2), 1e-5),
+        (whole(generator, 6, 8), whole(generator, 4, 6), uniform(generator, 0.25, 0.45), 1e-2),
+        (whole(generator, 2, 4), 1, uniform(generator, 0.55, 0.9), uniform(generator, 0.1, 0.5)),
+        (1, 2, uniform(generator, 0.1, 0.4), 1e-5),
+        (3, whole(generator, 2, 4), 1.0, 1e-3),
+        (0, 3, 0.1, uniform(generator, 0.2, 0.5)),
+    ):
+        units = whole(generator, 1, 5)
+        shift, spread = 2 * normal(generator, units), 0.2 + normal(generator, units).abs()
+        batches = [spread * normal(generator, whole(generator, 2, 9), units) + shift for _ in range(seen)]
+        cases.append((batches, spread * normal(generator, rows, units) + shift, momentum, eps))
+    return shuffled(generator, cases)
 
 
 def _running(
@@ -105,7 +131,7 @@ def _running(
     power: float = 0.5,
 ) -> Tensor:
     mean, variance = torch.zeros_like(x[0]), torch.ones_like(x[0])
-    if not start:
+    if not start and batches:
         mean, variance = batches[0].mean(0), batches[0].var(0, correction=correction)
     for batch in batches:
         mean = (1 - momentum) * mean + momentum * batch.mean(0)
@@ -177,9 +203,25 @@ EVALUATED = Exercise(
 
 
 def _activations(seed: int) -> list[Case]:
+    """Curves with a mean and without, bent in several places, and kinks with any two slopes."""
     generator = seeded(seed)
-    leak = 0.1 + 0.3 * torch.rand((), generator=generator).item()
-    return [(functional.relu,), (partial(functional.leaky_relu, negative_slope=leak),), (torch.tanh,)]
+
+    def step(steepness: float) -> tuple[float, float, float]:
+        return sign(generator) * uniform(generator, 0.5, 2), steepness, sign(generator) * uniform(generator, 0.4, 1.5)
+
+    def coefficient() -> float:
+        return sign(generator) * uniform(generator, 0.2, 0.6)
+
+    found: list[Callable[[Tensor], Tensor]] = [
+        Kink(uniform(generator, 0.5, 2), uniform(generator, 0.1, 0.4)),
+        Kink(uniform(generator, 0.3, 2), 0.0),
+        Kink(uniform(generator, 0.2, 0.6), -uniform(generator, 0.7, 2)),
+        Curve([step(uniform(generator, 1, 3))]),
+        Curve([step(uniform(generator, 3, 5)), step(uniform(generator, 0.5, 1))]),
+        Curve([step(uniform(generator, 0.5, 2))], [coefficient(), coefficient()]),
+        Curve([step(1.0)], [0.1, 0.0, uniform(generator, 0.3, 0.6)]),
+    ]
+    return [(phi,) for phi in shuffled(generator, found)]
 
 
 def _squared_slope(phi: Callable[[Tensor], Tensor]) -> float:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from gradclinic.course.data import digits
-from gradclinic.course.exercises.draws import new_seed, seeded, uniform, whole
+from gradclinic.course.exercises.draws import new_seed, over_decades, seeded, shuffled, uniform, whole
 from gradclinic.course.exercises.exercise import Case
 from gradclinic.course.models import MLP
 from gradclinic.record import Record
 from gradclinic.recorder import Recorder
-from gradclinic.rules.limits import MOSTLY
+from gradclinic.rules.limits import EXPLODES_ABOVE, MOSTLY, UPDATE_TOO_LARGE, VANISHES_BELOW
 
 DEPTH, WIDTH = 16, 48  # of the patient
 STEPS = 8  # of a time line
@@ -55,7 +55,14 @@ def _recorded(
 
 @functools.lru_cache(maxsize=8)  # every mistake is tried on the same runs
 def time_lines(seed: int) -> list[Case]:
-    """Shares of dead units and update ratios, (steps, layers), of real runs in which one thing leads to the next."""
+    """Shares of dead units and update ratios, (steps, layers), of real runs and of made ones."""
+    generator = seeded(seed + 1)
+    return shuffled(generator, real_lines(seed) + _made_lines(generator))
+
+
+def real_lines(seed: int) -> list[Case]:
+    """Of real runs in which one thing leads to the next: two with a layer that is dead from the first step, two with
+    updates that become too long, and a healthy one."""
     generator = seeded(seed)
 
     def run(first_dead: int = 0, others: float = 0.0, jump: int = 0, at: int = 0) -> Case:
@@ -90,6 +97,47 @@ def time_lines(seed: int) -> list[Case]:
     ]
 
 
+def _made_lines(generator: torch.Generator) -> list[Case]:
+    """Time lines of any size, with symptoms on the limits and beside them, in the first place and in the last."""
+
+    def line(*symptoms: tuple[int, int, int, float], steps: int = 0, layers: int = 0) -> Case:
+        """``symptoms``: step and layer, from 0, or from the end; 0 for dead units or 1 for the update; the value."""
+        steps, layers = steps or whole(generator, 5, 9), layers or whole(generator, 5, 9)
+        dead = 0.85 * torch.rand(steps, layers, generator=generator, dtype=torch.float64)
+        update = 0.15 * torch.rand(steps, layers, generator=generator, dtype=torch.float64)
+        for step, layer, which, value in symptoms:
+            (dead, update)[which][step, layer] = value
+        return dead, update
+
+    def high() -> float:
+        return uniform(generator, 0.91, 1)
+
+    def long() -> float:
+        return uniform(generator, 0.21, 0.9)
+
+    step, later = whole(generator, 1, 2), whole(generator, 3, 4)
+    low, up = whole(generator, 0, 1), whole(generator, 2, 4)
+    return [
+        line((step, up, 0, 0.9), (later, low, 0, 1.0)),  # on the limit; an earlier step, but a later layer
+        line((step, up, 1, 0.2), (later, low, 1, long())),  # 0.2 is not more than 0.2
+        line((step, up, 1, 0.2), (later, low, 0, 0.8999), (later, up, 1, 0.2001)),
+        line((step, up, 0, high()), (step, low, 1, 5.0)),  # both in one step: dead units, though of a later layer
+        line((step, low, 0, 0.91), (step, up, 0, 1.0)),  # the nearest, not the worst
+        line((step, low, 1, 0.21), (step, up, 1, 9.0), (later, 0, 1, 50.0)),
+        line((later, up, 0, 1.0), (step, up, 1, long())),
+        line((0, 0, 0, high()), (1, 1, 1, long())),
+        line((0, 0, 1, long())),
+        line((-1, -1, 0, high())),
+        line((-1, -1, 1, long())),
+        line((-1, 0, 1, long()), (-1, -1, 0, high())),
+        line(),
+        line((0, 0, 0, 0.8999), (1, 0, 1, 0.2)),
+        line((0, 0, 1, long()), steps=1, layers=1),
+        line((0, up, 0, high()), steps=1),
+        line((step, 0, 0, high()), layers=1),
+    ]
+
+
 @functools.lru_cache(maxsize=8)
 def first_steps(seed: int) -> list[Case]:
     """One recorded step of networks with one fault, with several, and with none: dead, gradient, update ratio."""
@@ -108,5 +156,54 @@ def first_steps(seed: int) -> list[Case]:
             _fill_biases(model, whole(generator, 3, 6), -50.0)
         record = _recorded(model, torch.optim.Adam(model.parameters(), rate * uniform(generator, 0.8, 1.2)))
         rows = (record.dead[0], record.output_gradient_norm[0, :-1], record.update_ratio[0, :-1])
-        cases.append(tuple(torch.from_numpy(np.ascontiguousarray(row)) for row in rows))
-    return cases
+        cases.append(tuple(torch.from_numpy(np.array(row)) for row in rows))
+    return shuffled(generator, cases + _made_steps(generator))
+
+
+def _made_steps(generator: torch.Generator) -> list[Case]:
+    """First steps of networks of 2 to 15 layers, with numbers on the limits and beside them."""
+
+    def step(
+        ratio: float = 1.0, longest: float = 0.01, dead: Sequence[tuple[int, float]] = (), layers: int = 0
+    ) -> Case:
+        layers = layers or whole(generator, 4, 15)
+        silent = 0.85 * torch.rand(layers, generator=generator, dtype=torch.float64)
+        for layer, share in dead:
+            silent[layer] = share
+        gradient = torch.exp(torch.linspace(math.log(ratio), 0, layers, dtype=torch.float64))
+        gradient[1:-1] *= 0.5 + torch.rand(layers - 2, generator=generator, dtype=torch.float64)
+        gradient[0], gradient[-1] = ratio, 1.0
+        update = longest * (0.2 + 0.7 * torch.rand(layers, generator=generator, dtype=torch.float64))
+        update[whole(generator, 0, layers - 1)] = longest
+        return silent, gradient * 2.0 ** whole(generator, -20, 20), update
+
+    def high() -> float:
+        return uniform(generator, 0.91, 1)
+
+    def long() -> float:
+        return uniform(generator, 0.3, 3)
+
+    def faded() -> float:
+        return over_decades(generator, 1e-8, 5e-4)
+
+    up = whole(generator, 2, 3)
+    return [
+        step(dead=[(up, MOSTLY)]),
+        step(faded(), long(), dead=[(0, high()), (up, 1.0)]),
+        step(over_decades(generator, 200, 1e6), long(), dead=[(-1, high())]),
+        step(faded(), long(), dead=[(1, high()), (up, high())]),
+        step(longest=long(), dead=[(up, 0.8999)]),
+        step(VANISHES_BELOW, long()),
+        step(EXPLODES_ABOVE, long()),
+        step(VANISHES_BELOW * 0.99),
+        step(EXPLODES_ABOVE * 1.01),
+        step(VANISHES_BELOW * 1.01, 0.01),
+        step(over_decades(generator, 0.01, 0.1), long()),
+        step(over_decades(generator, 5, 50), long()),
+        step(longest=UPDATE_TOO_LARGE),
+        step(longest=UPDATE_TOO_LARGE * 1.01),
+        step(longest=UPDATE_TOO_LARGE * 0.99),
+        step(longest=uniform(generator, 1e-6, 1e-4)),
+        step(faded(), long(), layers=2),
+        step(over_decades(generator, 200, 1e6), 1e-5, layers=3),
+    ]

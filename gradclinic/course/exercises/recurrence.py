@@ -1,13 +1,14 @@
 """Lab 08: one step of an LSTM, the bias of its forget gate, how long it remembers, and the spectral radius."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.draws import normal, seeded, uniform
+from gradclinic.course.exercises.draws import normal, over_decades, rotation, seeded, shuffled, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
 
@@ -15,13 +16,20 @@ from gradclinic.course.exercises.lab import Lab
 
 
 def _steps(seed: int) -> list[Case]:
+    """Cells of one unit and of several, for one example and for more."""
     generator = seeded(seed)
     cases = []
-    for inputs, units in ((3, 4), (2, 5)):
-        x, h, c = (normal(generator, 6, n) for n in (inputs, units, units))
+    for rows, inputs, units in (
+        (6, 3, 4),
+        (whole(generator, 2, 5), 2, 5),
+        (1, whole(generator, 1, 4), whole(generator, 2, 3)),
+        (whole(generator, 7, 9), 4, 1),
+        (3, 1, whole(generator, 6, 8)),
+    ):
+        x, h, c = (normal(generator, rows, n) for n in (inputs, units, units))
         weights = (normal(generator, 4 * units, n) for n in (inputs, units))
         cases.append((x, h, 2 * c, *weights, normal(generator, 4 * units)))
-    return cases
+    return shuffled(generator, cases)
 
 
 def _step(
@@ -96,8 +104,26 @@ LSTM_STEP = Exercise(
 
 
 def _biases(seed: int) -> list[Case]:
+    """From one unit to several. In the last two cases both biases are one and the same tensor, as somebody may start
+    them: who writes into what was given writes into both."""
     generator = seeded(seed)
-    return [(normal(generator, 4 * units), normal(generator, 4 * units), uniform(generator, 1, 4)) for units in (3, 5)]
+
+    def bias(units: int) -> Tensor:
+        return normal(generator, 4 * units)
+
+    cases: list[Case] = [
+        (bias(units), bias(units), opened)
+        for units, opened in (
+            (3, uniform(generator, 1, 4)),
+            (whole(generator, 4, 7), uniform(generator, 1, 4)),
+            (1, -uniform(generator, 0.5, 3)),
+            (2, 0.0),
+        )
+    ]
+    for units in (whole(generator, 2, 5), 1):
+        both = bias(units)
+        cases.append((both, both, uniform(generator, 0.5, 3)))
+    return shuffled(generator, cases)
 
 
 def _with_bias(b_x: Tensor, b_h: Tensor, bias: float, quarter: int = 1, other: float | None = 0.0) -> list[Tensor]:
@@ -107,6 +133,13 @@ def _with_bias(b_x: Tensor, b_h: Tensor, bias: float, quarter: int = 1, other: f
     b_x[where] = bias
     if other is not None:
         b_h[where] = other
+    return [b_x, b_h]
+
+
+def _in_place(b_x: Tensor, b_h: Tensor, bias: float) -> list[Tensor]:
+    units = len(b_x) // 4
+    b_x[units : 2 * units] = bias
+    b_h[units : 2 * units] = 0.0
     return [b_x, b_h]
 
 
@@ -151,6 +184,12 @@ FORGET_BIAS = Exercise(
             "set it to 0.",
         ),
         Mistake(
+            "written into what was given",
+            _in_place,
+            "Right numbers, but written into the tensors that you were given, and in one of the tries both biases are "
+            "the same tensor. Make copies first: clone.",
+        ),
+        Mistake(
             "all gates",
             _everywhere,
             "You set every quarter. Only the forget gate is to be opened; leave the others as they are.",
@@ -168,8 +207,14 @@ FORGET_BIAS = Exercise(
 
 
 def _open(seed: int) -> list[Case]:
+    """Gates from nearly shut to nearly open, and shares from small to nearly all."""
     generator = seeded(seed)
-    return [(uniform(generator, low, low + 1), uniform(generator, 0.05, 0.3)) for low in (-1, 1, 3)]
+    cases = [(uniform(generator, low, low + 1), uniform(generator, 0.05, 0.3)) for low in (-1, 1, 3)]
+    cases += [(uniform(generator, -4, -2), uniform(generator, 0.3, 0.6))]
+    cases += [(0.0, uniform(generator, 0.1, 0.9))]
+    cases += [(uniform(generator, 5, 7), uniform(generator, 0.9, 0.99))]
+    cases += [(uniform(generator, 0.1, 0.4), over_decades(generator, 1e-6, 1e-3))]
+    return shuffled(generator, cases)
 
 
 def _remembered(bias: float, share: float) -> float:
@@ -193,7 +238,7 @@ REMEMBERED = Exercise(
     mistakes=(
         Mistake(
             "bias for the gate",
-            lambda bias, share: math.log(share) / -abs(math.log(abs(bias))),
+            lambda bias, share: math.log(share) / -abs(math.log(abs(bias) or 1e-300)),
             "You took the bias for the gate. The gate is the sigmoid of it.",
         ),
         Mistake(
@@ -229,13 +274,43 @@ REMEMBERED = Exercise(
 # --- 8.4: the spectral radius ----------------------------------------------------------------------------------------
 
 
+def _of(generator: torch.Generator, values: Sequence[float], turns: Sequence[tuple[float, float]] = ()) -> Tensor:
+    """A matrix with these real eigenvalues, and the complex pairs a ± bi; triangular but for the pairs, in this order.
+
+    What stands above the diagonal changes the singular values, and no eigenvalue.
+    """
+    blocks = [torch.tensor([[value]], dtype=torch.float64) for value in values]
+    blocks += [torch.tensor([[a, b], [-b, a]], dtype=torch.float64) for a, b in turns]
+    made: Tensor = torch.block_diag(*blocks)
+    above: Tensor = normal(generator, *made.shape).triu(1) * (made == 0)
+    return made + 2 * above
+
+
 def _matrices(seed: int) -> list[Case]:
+    """The largest eigenvalue is real or complex, positive or negative, the first or the last that is found."""
     generator = seeded(seed)
-    turning = normal(generator, 5, 5)
-    turning = turning - turning.T  # its eigenvalues are imaginary
+
+    def near() -> float:
+        return uniform(generator, 0.5, 1)
+
+    small = [near() for _ in range(3)]
+    a, b = 0.5 * near(), 3 * near()
+    base = rotation(generator, 5)
     lopsided = normal(generator, 6, 6)
     lopsided[0, 5] += 8.0
-    return [(turning, uniform(generator, 0.5, 1.5)), (lopsided, uniform(generator, 0.5, 1.5))]
+    grown = normal(generator, 4, 4)
+    found = [
+        lopsided,
+        _of(generator, [*small, 3 * near()]),
+        _of(generator, [-3 * near(), *small]),
+        _of(generator, [near(), -3 * near(), near()]),
+        _of(generator, [near(), -near()], [(a, b)]),
+        base @ _of(generator, [near()], [(a, b), (1.2 * near(), 0.3)]) @ base.T,
+        grown + grown.T,
+        torch.tensor([[-3 * near()]], dtype=torch.float64),
+    ]
+    radii = [uniform(generator, 0.3, 0.9), uniform(generator, 1.1, 3)] * len(found)
+    return shuffled(generator, zip(found, radii, strict=False))
 
 
 def _radius(w: Tensor) -> Tensor:
@@ -267,9 +342,14 @@ SCALED = Exercise(
         ),
         Mistake(
             "real part only",
-            lambda w, radius: w * radius / torch.linalg.eigvals(w).real.abs().max().clamp_min(1e-3),
+            lambda w, radius: w * radius / torch.linalg.eigvals(w).real.abs().max(),
             "You took the real part. Eigenvalues may be complex: take the absolute value, real and imaginary part "
             "together.",
+        ),
+        Mistake(
+            "first eigenvalue",
+            lambda w, radius: w * radius / torch.linalg.eigvals(w)[0].abs(),
+            "You took the first eigenvalue. torch gives them in no order: take the largest of their sizes.",
         ),
         Mistake(
             "largest entry",

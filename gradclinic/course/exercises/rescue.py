@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gradclinic.course.data import Dataset, digits
-from gradclinic.course.exercises.draws import seeded, whole
+from gradclinic.course.exercises.draws import seeded, shuffled, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Criterion, Essay, Lab
 from gradclinic.course.exercises.patients import DEPTH, WIDTH, first_steps, linear_layers, patient, time_lines
@@ -181,9 +181,20 @@ SMALL = 0.8
 SHIFTED = -1.0
 
 
+def shown(seed: int) -> Dataset:
+    """The digits of a seed, split afresh, with pixels and classes in another order each time.
+
+    Otherwise a network that was trained once would read those of every patient.
+    """
+    data, generator = digits(seed), seeded(seed)
+    pixels = torch.randperm(data.x_train.shape[1], generator=generator)
+    classes = torch.randperm(10, generator=generator)
+    return Dataset(data.x_train[:, pixels], classes[data.y_train], data.x_test[:, pixels], classes[data.y_test])
+
+
 def _patients(seed: int) -> list[Case]:
     """One patient, its learning rate, and the digits to train on; ``_came_of`` holds the others apart."""
-    data = digits(seed)
+    data = shown(seed)
     return [(*patient(seed), data.x_train, data.y_train)]
 
 
@@ -206,7 +217,7 @@ def _rescued(
 
 def _came_of(answers: Sequence[Any], seed: int) -> list[int]:
     """0 where a network with these parameters reads digits that it was not trained on, else the number of a fault."""
-    data, found = digits(seed), []
+    data, found = shown(seed), []
     for answer in answers:
         model = MLP(DEPTH, WIDTH, "relu")
         with torch.no_grad():
@@ -267,26 +278,28 @@ RESCUE = Exercise(
 
 
 def _trials(seed: int) -> list[Case]:
-    """Accuracies of four repairs over seeds, on validation and on held-apart digits, those of a healthy reference, and
-    the quantile of Student's t. Some seeds are hard for everyone."""
+    """Accuracies of two to six repairs over three to twelve seeds, on validation and on held-apart digits, those of a
+    healthy reference, and the quantile of Student's t. Some seeds are hard for everyone."""
     from scipy.stats import t
 
     generator = seeded(seed)
     cases = []
-    for seeds in (6, 10):
-        hard = 0.03 * torch.rand(seeds, generator=generator, dtype=torch.float64)
+    for seeds, repairs in ((6, 4), (whole(generator, 8, 12), 5), (whole(generator, 3, 4), 3), (5, 6), (7, 3)):
+        hard = 0.06 * torch.rand(seeds, generator=generator, dtype=torch.float64)
+        best = uniform(generator, 0.75, 0.93)
 
         def around(level: float, hard: Tensor = hard) -> Tensor:
             return level - hard + 0.004 * torch.randn(len(hard), generator=generator, dtype=torch.float64)
 
-        lucky = around(0.86)
-        lucky[whole(generator, 0, seeds - 1)] = 0.985
-        validation = torch.stack([around(0.93), around(0.91), lucky, around(0.6)])
-        held_apart = torch.stack([around(0.91), around(0.94), around(0.85), around(0.6)])
-        order = torch.randperm(4, generator=generator)
-        quantile = float(t.ppf(0.975, seeds - 1))
-        cases.append((validation[order], held_apart[order], around(0.92), quantile))
-    return cases
+        lucky = around(best - 0.09)
+        lucky[whole(generator, 0, seeds - 1)] = best + 0.055
+        others = [uniform(generator, 0.3, best - 0.2) for _ in range(repairs - 3)]
+        validation = torch.stack([around(best), around(best - 0.02), lucky, *map(around, others)])
+        tested = torch.stack([around(best - 0.02), around(best + 0.01), around(best - 0.08), *map(around, others)])
+        order = torch.randperm(repairs, generator=generator)
+        reference = around(best - uniform(generator, -0.05, 0.03))
+        cases.append((validation[order], tested[order], reference, float(t.ppf(0.975, seeds - 1))))
+    return shuffled(generator, cases)
 
 
 def _lower_end(validation: Tensor, held_apart: Tensor, reference: Tensor, t: float, how: str = "right") -> Tensor:

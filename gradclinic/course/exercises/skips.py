@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gradclinic.course.exercises.draws import normal, seeded, uniform
+from gradclinic.course.exercises.draws import normal, seeded, shuffled, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
 
@@ -14,11 +14,19 @@ from gradclinic.course.exercises.lab import Lab
 
 
 def _blocks(seed: int) -> list[Case]:
+    """Blocks of one unit and of many, for one example and for many; scales of either sign, below 1 and above."""
     generator = seeded(seed)
-    return [
-        (normal(generator, 3, size), normal(generator, size, size) / math.sqrt(size), uniform(generator, 0.3, 0.8))
-        for size in (4, 6)
-    ]
+    cases = []
+    for rows, size, scale in (
+        (3, 4, uniform(generator, 0.3, 0.8)),
+        (whole(generator, 5, 8), whole(generator, 2, 3), uniform(generator, 1.3, 3)),
+        (1, whole(generator, 5, 7), -uniform(generator, 0.3, 2)),
+        (whole(generator, 2, 4), 1, uniform(generator, 0.01, 0.1)),
+        (3, 3, uniform(generator, 0.5, 2)),
+    ):
+        weight = uniform(generator, 0.7, 1.5) * normal(generator, size, size) / math.sqrt(size)
+        cases.append((normal(generator, rows, size), weight, scale))
+    return shuffled(generator, cases)
 
 
 def _around(h: Tensor, weight: Tensor, scale: float) -> Tensor:
@@ -167,11 +175,21 @@ WAY_BACK = Exercise(
 
 
 def _towers(seed: int) -> list[Case]:
+    """From one block to a hundred, odd and even; branches that shrink and that grow, scales of either sign."""
     generator = seeded(seed)
-    return [
-        (uniform(generator, 0.4, 0.9), uniform(generator, 0.3, 0.7), blocks)
-        for blocks in torch.randint(4, 25, (3,), generator=generator).tolist()
-    ]
+    few, many = whole(generator, 2, 9), whole(generator, 60, 100)
+    return shuffled(
+        generator,
+        [
+            (uniform(generator, 0.4, 0.9), uniform(generator, 0.3, 0.7), 2 * few),
+            (uniform(generator, 1.5, 3), uniform(generator, 0.3, 0.7), 2 * few + 1),
+            (uniform(generator, 0.4, 0.9), uniform(generator, 1.5, 2.5), whole(generator, 2, 5)),
+            (uniform(generator, 0.4, 0.9), -uniform(generator, 0.3, 0.7), whole(generator, 7, 20)),
+            (uniform(generator, 0.5, 2), uniform(generator, 0.05, 0.2), many),
+            (uniform(generator, 1.5, 3), uniform(generator, 1.2, 2), 1),
+            (uniform(generator, 1.5, 3), uniform(generator, 1.2, 2), 0),  # nothing was added yet
+        ],
+    )
 
 
 GROWTH = Exercise(
@@ -228,11 +246,19 @@ GROWTH = Exercise(
 
 
 def _bounds(seed: int) -> list[Case]:
+    """From one block to a hundred, from hardly any growth to a large one."""
     generator = seeded(seed)
-    return [
-        (uniform(generator, 0.4, 0.9), blocks, uniform(generator, 1.5, 4))
-        for blocks in torch.randint(5, 40, (3,), generator=generator).tolist()
-    ]
+    return shuffled(
+        generator,
+        [
+            (uniform(generator, 0.4, 0.9), 2 * whole(generator, 3, 10), uniform(generator, 1.5, 4)),
+            (uniform(generator, 1.5, 3), 2 * whole(generator, 3, 10) + 1, uniform(generator, 1.5, 4)),
+            (uniform(generator, 0.4, 3), whole(generator, 60, 100), uniform(generator, 10, 100)),
+            (uniform(generator, 0.1, 0.3), whole(generator, 2, 4), uniform(generator, 4, 9)),
+            (uniform(generator, 0.4, 0.9), 1, uniform(generator, 1.5, 4)),
+            (uniform(generator, 0.5, 2), whole(generator, 5, 20), uniform(generator, 1.01, 1.1)),
+        ],
+    )
 
 
 def _scale(made: Callable[[float, int, float], float]) -> Callable[[float, int, float], float]:

@@ -2,18 +2,25 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.draws import new_seed, seeded, uniform, whole
+from gradclinic.course.exercises.curves import Curve, Kink
+from gradclinic.course.exercises.draws import (
+    normal,
+    over_decades,
+    rotation,
+    seeded,
+    shuffled,
+    sign,
+    uniform,
+    whole,
+)
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
 from gradclinic.course.initializers import weight_std
-from gradclinic.course.models import MLP
 
 # --- 5.1: the standard deviation of the first weights ----------------------------------------------------------------
 
@@ -22,9 +29,19 @@ STARTS = ("lecun", "xavier", "he")
 
 
 def _layers(seed: int) -> list[Case]:
+    """Each start for layers that narrow, that widen and that do neither, from one unit to a hundred thousand."""
     generator = seeded(seed)
-    sizes = torch.randint(20, 60, (3,), generator=generator).tolist()
-    return [(size, size * times, start) for size, times, start in zip(sizes, (4, 9, 3), STARTS, strict=True)]
+    cases: list[Case] = []
+    for start in STARTS:
+        size = whole(generator, 20, 60)
+        cases += [
+            (size, size * whole(generator, 4, 9), start),
+            (size * whole(generator, 3, 7), size, start),
+            (2 * whole(generator, 2, 9), 2 * whole(generator, 1, 9) + 1, start),  # an odd sum
+            (whole(generator, 1, 3), whole(generator, 4, 6), start),
+            (whole(generator, 50_000, 200_000), whole(generator, 50_000, 200_000), start),
+        ]
+    return shuffled(generator, cases)
 
 
 def _std(fan_in: int, fan_out: int, start: str) -> float:
@@ -84,23 +101,48 @@ START_STD = Exercise(
     ),
 )
 
-_mean = theory.gaussian_expectation
-
-
 # --- 5.2: the scale an activation asks for ---------------------------------------------------------------------------
+
+# A grid, for curves with edges too: a rule of few points does not see those.
+_NODES = torch.linspace(-10, 10, 40001, dtype=torch.float64)
+_DENSITY = torch.exp(-(_NODES**2) / 2)
+
+
+def _mean(function: Callable[[Tensor], Tensor]) -> float:
+    """Of a function of a standard Gaussian number."""
+    return float((_DENSITY * function(_NODES)).sum() / _DENSITY.sum())
 
 
 def _activations(seed: int) -> list[Case]:
+    """Curves that are not odd, with edges, and with much of their size far out; and leaky ReLU's kink."""
     generator = seeded(seed)
+
+    def height() -> float:
+        return uniform(generator, 0.5, 2)
+
+    def place() -> float:
+        return sign(generator) * uniform(generator, 0.4, 1.2)
+
+    def edge() -> Curve:
+        """Little below its place and much above, or the other way round."""
+        up = height()
+        return Curve([(sign(generator) * up, 80.0, place()), (1.5 * up, 1.0, sign(generator) * 3.0)])
+
     return [
-        (partial(functional.leaky_relu, negative_slope=uniform(generator, 0.2, 0.5)),),
-        (functional.elu,),
-        (partial(_tall_tanh, height=uniform(generator, 1.5, 3)),),
+        (phi,)
+        for phi in shuffled(
+            generator,
+            [
+                Kink(uniform(generator, 0.5, 1.5), uniform(generator, 0.2, 0.4)),
+                Kink(uniform(generator, 0.2, 0.4), -uniform(generator, 0.5, 1.5)),
+                Curve([(height(), uniform(generator, 0.7, 2), place())], [0.3]),
+                Curve([(height(), uniform(generator, 0.7, 2), 0.0)]),
+                # of so steep a growth that what lies beyond 4 counts
+                Curve([(0.05, 1.0, place())], [0.0, 0.0, uniform(generator, 0.3, 1)]),
+                *(edge() for _ in range(3)),
+            ],
+        )
     ]
-
-
-def _tall_tanh(z: Tensor, height: float) -> Tensor:
-    return height * torch.tanh(z)
 
 
 def _variance(phi: Callable[[Tensor], Tensor]) -> float:
@@ -148,6 +190,12 @@ CRITICAL_GAIN = Exercise(
             "You took the mean of |φ(z)|. It is mean squares that add up in a layer.",
         ),
         Mistake(
+            "uniform numbers",
+            lambda phi: float(phi(_NODES[(_NODES > 0) & (_NODES < 1)]).square().mean()) ** -0.5,
+            "You drew from 0 to 1, each number as likely as another: that is rand. The pre-activations are Gaussian: "
+            "randn.",
+        ),
+        Mistake(
             "He's scale for all",
             lambda phi: math.sqrt(2),
             "√2 is ReLU's own scale. Each activation drops another share: compute it from φ.",
@@ -160,22 +208,69 @@ CRITICAL_GAIN = Exercise(
 # --- 5.3: dead units -------------------------------------------------------------------------------------------------
 
 
+def _sink(layer: nn.Linear, z: Tensor, generator: torch.Generator) -> None:
+    """Change some units of a layer, ``z`` being its pre-activations: dead in three ways, and alive for little or one.
+
+    The units are: pushed down, without weights, and negative; on for a single example, and faint.
+    """
+    units = torch.randperm(len(layer.bias), generator=generator).tolist()
+    with torch.no_grad():
+        for unit in units[: whole(generator, 1, 2)]:
+            layer.bias[unit] -= 50.0
+        layer.weight[units[2]], layer.bias[units[2]] = 0.0, 0.0
+        layer.weight[units[3]] = -layer.weight[units[3]].abs()
+        layer.bias[units[3]] = -0.01
+        if len(z) > 1:  # the mean of the two lies between the first and all others
+            layer.bias[units[4]] -= z[:, units[4]].topk(2).values.mean()
+        layer.weight[units[5]] *= 1e-5
+        layer.bias[units[5]] = 1e-5
+
+
 def _worn(seed: int) -> list[Case]:
-    """ReLU networks in which some biases have been pushed so far down that their units are off for every input."""
+    """ReLU networks of several shapes; in some layers no unit is dead, in others some are, in one all."""
     generator = seeded(seed)
     cases = []
-    for depth, width in ((2, 16), (3, 24)):
-        model = MLP(depth, width, "relu", "he", seed=new_seed(generator))
-        x = torch.rand(40, 64, generator=generator)
-        for number in range(1, depth + 1):
-            lost = torch.randperm(width, generator=generator)[: whole(generator, 2, 5)]
+    for examples, hidden in (
+        (40, (16, 12)),
+        (whole(generator, 210, 300), (9, 14, 8)),
+        (whole(generator, 3, 9), (7,)),
+        (1, (6, 11)),
+        (60, (10, 8, 13, 7)),
+    ):
+        inputs = whole(generator, 3, 12)
+        x = torch.rand(examples, inputs, generator=generator)
+        modules: list[nn.Module] = []
+        signal = x
+        for number, units in enumerate(hidden):
+            layer = _drawn(generator, signal.shape[1], units)
+            if number or len(hidden) < 3:
+                with torch.no_grad():
+                    _sink(layer, layer(signal), generator)
+            if number == 3:
+                with torch.no_grad():
+                    layer.bias.sub_(50.0)
+            modules += [layer, nn.ReLU()]
+            if number == 1:  # two layers in a row
+                modules.append(_drawn(generator, units, 5))
             with torch.no_grad():
-                getattr(model, f"layer{number}").bias[lost] -= 50.0
-        cases.append((model, x))
-    return cases
+                signal = nn.Sequential(*modules)(x)
+        if examples != 40:  # some end in a ReLU
+            modules.append(_drawn(generator, signal.shape[1], whole(generator, 2, 6)))
+        order = torch.randperm(examples, generator=generator)
+        cases.append((nn.Sequential(*modules), x[order]))
+    return shuffled(generator, cases)
 
 
-def _outputs(model: MLP, x: Tensor) -> list[Tensor]:
+def _drawn(generator: torch.Generator, inputs: int, outputs: int) -> nn.Linear:
+    """A layer with He's start and small biases."""
+    layer = nn.Linear(inputs, outputs)
+    with torch.no_grad():
+        layer.weight.copy_(math.sqrt(2 / inputs) * torch.randn(outputs, inputs, generator=generator))
+        layer.bias.copy_(0.1 * torch.randn(outputs, generator=generator))
+    return layer
+
+
+def _outputs(model: nn.Sequential, x: Tensor) -> list[Tensor]:
     """What each ReLU gives; each of shape (examples, units)."""
     found = []
     with torch.no_grad():
@@ -186,7 +281,7 @@ def _outputs(model: MLP, x: Tensor) -> list[Tensor]:
     return found
 
 
-def _shares(model: MLP, x: Tensor, dead: Callable[[Tensor], Tensor]) -> list[Tensor]:
+def _shares(model: nn.Sequential, x: Tensor, dead: Callable[[Tensor], Tensor]) -> list[Tensor]:
     return [dead(output).double().mean() for output in _outputs(model, x)]
 
 
@@ -240,14 +335,17 @@ DEAD_SHARE = Exercise(
 
 
 def _stacks(seed: int) -> list[Case]:
+    """From one layer to many and from one direction to eight; some directions are nearly lost."""
     generator = seeded(seed)
-    cases = []
-    for depth, width in ((3, 6), (8, 5)):
+    cases: list[Case] = []
+    for depth, width in ((3, 6), (8, 5), (1, whole(generator, 2, 5)), (2, 3), (whole(generator, 12, 20), 2), (4, 1)):
         scale = uniform(generator, 0.7, 1.5) / math.sqrt(width)
-        cases.append(
-            ([scale * torch.randn(width, width, generator=generator, dtype=torch.float64) for _ in range(depth)],)
-        )
-    return cases
+        cases.append(([scale * normal(generator, width, width) for _ in range(depth)],))
+    for size in (over_decades(generator, 1e-8, 3e-8), over_decades(generator, 1e-7, 1e-6)):
+        stretch = torch.diag(torch.tensor([uniform(generator, 0.5, 2), uniform(generator, 0.5, 2), size])).double()
+        before, between, after = (rotation(generator, 3) for _ in range(3))
+        cases.append(([stretch.sqrt() @ before, between, stretch.sqrt() @ between.T, after],))
+    return shuffled(generator, cases)
 
 
 def _map(weights: list[Tensor]) -> Tensor:
@@ -274,6 +372,7 @@ STRETCHED = Exercise(
     after=("5.1-start_std",),
     cases=_stacks,
     reference=_stretched,
+    atol=1e-12,  # of a direction that is nearly lost every digit counts that double precision has
     mistakes=(
         Mistake(
             "layers in the wrong order",

@@ -1,38 +1,58 @@
 """Lab 02: measure a vanishing gradient, predict it, and find the depth that is spared."""
 
 import math
-from functools import partial
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.draws import seeded, uniform
+from gradclinic.course.exercises.curves import Curve
+from gradclinic.course.exercises.draws import seeded, shuffled, sign, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
-from gradclinic.course.models import MLP
-from gradclinic.recorder import probe
+from gradclinic.course.exercises.monitored import Kept
 
 # --- 2.1: the steepest slope -----------------------------------------------------------------------------------------
 
 
-def _scaled(z: Tensor, function: str, height: float, narrowness: float) -> Tensor:
-    """Shifted up so far that its output never comes near 0, where it is steepest."""
-    return height * (theory.activation_function(function)(narrowness * z) + 2)
-
-
 def _functions(seed: int) -> list[Case]:
+    """Curves that are steepest anywhere from one end to the other, rising or falling, and outside steeper still."""
     generator = seeded(seed)
-    return [
-        (partial(_scaled, function=name, height=uniform(generator, 0.5, 3), narrowness=narrowness),)
-        for name in ("sigmoid", "tanh")
-        for narrowness in (1.0, uniform(generator, 0.5, 2))
+
+    def height() -> float:
+        return uniform(generator, 0.5, 3)
+
+    def between(low: int, high: int) -> float:
+        """Between two whole numbers, and far from both."""
+        return whole(generator, low, high - 1) + uniform(generator, 0.4, 0.6)
+
+    def steep() -> float:
+        return uniform(generator, 3.5, 3.9)
+
+    def gentle() -> float:
+        return uniform(generator, 0.3, 0.8)
+
+    found = [
+        Curve([(height(), steep(), place), (0.3 * height(), gentle(), uniform(generator, -3, 3))], [0.1])
+        for place in (between(2, 5), between(-5, -2), between(-2, 2))
     ]
+    # falls more steeply than it rises
+    found.append(Curve([(height(), steep(), between(-4, -1)), (-4 * height(), steep(), between(1, 4))]))
+    # rises to the right end, or from the left one, and goes on
+    found.append(Curve([(height(), gentle(), between(-4, 4))], [0.1, 0.2 * height(), 0.02, 0.03 * height()]))
+    found.append(Curve([(height(), gentle(), between(-4, 4))], [0.1, -0.2 * height(), 0.02, -0.03 * height()]))
+    # falls everywhere
+    found.append(Curve([(-height(), gentle(), between(-4, 4))], [-height(), 0.05 * sign(generator)]))
+    # a bend at either side, nothing at 0
+    found.append(Curve([(height(), 1.0, -uniform(generator, 2, 4)), (height(), 1.0, uniform(generator, 2, 4))]))
+    return [(phi,) for phi in shuffled(generator, found)]
 
 
 def _grid() -> Tensor:
-    return torch.linspace(-5, 5, 1001, dtype=torch.float64)
+    return torch.linspace(-5, 5, 10001, dtype=torch.float64)
 
 
 STEEPEST = Exercise(
@@ -61,6 +81,23 @@ STEEPEST = Exercise(
             "This is the slope at z = 1. Look at many points, and take the largest.",
         ),
         Mistake(
+            "slope at 0",
+            lambda phi: theory.slope(phi, torch.zeros(1, dtype=torch.float64))[0],
+            "This is the slope at z = 0, where sigmoid and tanh are steepest. Any activation may come: look at many "
+            "points between -5 and 5.",
+            belief="Every activation is steepest at 0.",
+        ),
+        Mistake(
+            "steepest fall",
+            lambda phi: theory.slope(phi, _grid()).abs().max(),
+            "You took the absolute value, so that a fall counts as a rise. Asked for is the largest slope itself.",
+        ),
+        Mistake(
+            "right of 0 only",
+            lambda phi: theory.slope(phi, _grid()[5000:]).max(),
+            "You looked from 0 to 5 only. Begin at -5: an activation may be steepest at negative z.",
+        ),
+        Mistake(
             "mean slope",
             lambda phi: theory.slope(phi, _grid()).mean(),
             "This is the slope on average over the grid. Asked for is the largest.",
@@ -74,18 +111,47 @@ _mean = theory.gaussian_expectation
 # --- 2.2: one norm per layer -----------------------------------------------------------------------------------------
 
 
+def _plain(generator: torch.Generator, sizes: Sequence[int], bend: Callable[[], nn.Module]) -> list[nn.Module]:
+    """Layers of these sizes, with a bend behind each but the last; weights in proportion, biases of their own."""
+    modules: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layer = nn.Linear(inputs, outputs)
+        with torch.no_grad():
+            layer.weight.copy_(torch.randn(outputs, inputs, generator=generator) / math.sqrt(inputs))
+            layer.bias.copy_(0.3 * torch.randn(outputs, generator=generator))
+        modules += [layer, bend()]
+    return modules[:-1]
+
+
 def _batches(seed: int) -> list[Case]:
+    """Networks of one layer and of many, with normalisation between layers, two layers in a row, old gradients."""
     generator = seeded(seed)
+
+    def sizes(depth: int) -> list[int]:
+        return [whole(generator, 3, 9) for _ in range(depth)] + [whole(generator, 2, 7)]
+
+    shallow = _plain(generator, sizes(1), nn.Tanh)
+    deep = _plain(generator, sizes(whole(generator, 5, 7)), nn.Sigmoid)
+    between = _plain(generator, sizes(2), nn.ReLU)
+    between.insert(2, nn.LayerNorm(between[0].out_features))
+    between.insert(0, nn.LayerNorm(between[0].in_features))
+    row = _plain(generator, sizes(3), nn.Tanh)
+    del row[3]  # two layers in a row
+    stale = _plain(generator, sizes(2), nn.Tanh)
     cases = []
-    for depth, activation in ((3, "sigmoid"), (6, "tanh")):
-        model = MLP(depth, 12, activation, "xavier", seed=seed)
-        x = torch.randn(16, 64, generator=generator)
-        y = torch.randint(0, 10, (16,), generator=generator)
+    for modules, batch in ((shallow, 5), (deep, whole(generator, 6, 20)), (between, 1), (row, 3), (stale, 8)):
+        model = Kept(*modules)
+        linear = [module for module in modules if isinstance(module, nn.Linear)]
+        x = torch.randn(batch, linear[0].in_features, generator=generator)
+        y = torch.randint(linear[-1].out_features, (batch,), generator=generator)
+        if modules is stale:  # of an earlier batch
+            for parameter in model.parameters():
+                parameter.grad = torch.randn(parameter.shape, generator=generator) / 10
         cases.append((model, x, y))
-    return cases
+    return shuffled(generator, cases)
 
 
-def _norms(model: MLP, x: Tensor, y: Tensor, reduction: str = "mean", with_bias: bool = True) -> list[Tensor]:
+def _norms(model: nn.Sequential, x: Tensor, y: Tensor, reduction: str = "mean", with_bias: bool = True) -> list[Tensor]:
     layers = [module for module in model if isinstance(module, nn.Linear)]
     groups = [[layer.weight, layer.bias] if with_bias else [layer.weight] for layer in layers]
     gradients = torch.autograd.grad(
@@ -93,6 +159,12 @@ def _norms(model: MLP, x: Tensor, y: Tensor, reduction: str = "mean", with_bias:
     )
     remaining = iter(gradients)
     return [torch.cat([next(remaining).flatten() for _ in group]).double().norm() for group in groups]
+
+
+def _added(model: nn.Sequential, x: Tensor, y: Tensor) -> list[Tensor]:
+    cross_entropy(model(x), y).backward()
+    layers = [module for module in model if isinstance(module, nn.Linear)]
+    return [torch.cat([p.grad.flatten() for p in layer.parameters() if p.grad is not None]).norm() for layer in layers]
 
 
 GRADIENT_NORMS = Exercise(
@@ -103,7 +175,7 @@ GRADIENT_NORMS = Exercise(
     minutes=20,
     after=("1.4-backpropagate",),
     cases=_batches,
-    reference=lambda model, x, y: probe(model, x, y).gradient_norm[0],
+    reference=_norms,
     rtol=1e-3,
     atol=0.0,
     mistakes=(
@@ -129,6 +201,20 @@ GRADIENT_NORMS = Exercise(
             "Nearly. A layer owns a weight and a bias: put both gradients into one norm.",
         ),
         Mistake(
+            "old gradients left in",
+            _added,
+            "Right for a fresh model. backward adds to what stands in .grad: set it to zero first.",
+        ),
+        Mistake(
+            "two norms added",
+            lambda model, x, y: [
+                w + (n**2 - w**2).clamp_min(0).sqrt()
+                for w, n in zip(_norms(model, x, y, with_bias=False), _norms(model, x, y), strict=True)
+            ],
+            "You added the norm of the bias's gradient to that of the weight's. Take both for one long vector: the "
+            "squares add up.",
+        ),
+        Mistake(
             "norm of the weights",
             lambda model, x, y: [
                 torch.cat([p.detach().flatten() for p in layer.parameters()]).norm()
@@ -146,11 +232,21 @@ GRADIENT_NORMS = Exercise(
 
 
 def _settings(seed: int) -> list[Case]:
+    """Several activations, weights that shrink and that stretch, and signals from faint to far into the flat parts."""
     generator = seeded(seed)
-    return [
-        (activation, uniform(generator, 1.5, 3.0), uniform(generator, 2.0, 5.0))
-        for activation in ("sigmoid", "tanh", "tanh")
-    ]
+    others = shuffled(generator, ("silu", "gelu", "leaky_relu"))
+    return shuffled(
+        generator,
+        [
+            ("sigmoid", uniform(generator, 1.5, 3.0), uniform(generator, 2.0, 5.0)),
+            ("tanh", uniform(generator, 1.5, 3.0), uniform(generator, 2.0, 5.0)),
+            ("tanh", uniform(generator, 4, 7), uniform(generator, 28, 36)),
+            ("tanh", uniform(generator, 0.3, 0.8), uniform(generator, 0.1, 0.5)),
+            ("relu", uniform(generator, 1.2, 2), uniform(generator, 0.5, 3)),
+            (others[0], uniform(generator, 0.5, 2), uniform(generator, 1.5, 4)),
+            (others[1], uniform(generator, 0.5, 2), uniform(generator, 0.2, 0.6)),
+        ],
+    )
 
 
 DECAY_FACTOR = Exercise(
@@ -162,7 +258,7 @@ DECAY_FACTOR = Exercise(
     after=("2.1-steepest",),
     cases=_settings,
     reference=theory.chi,
-    rtol=2e-3,
+    rtol=1e-2,  # so that a mean over a million random numbers will do as well
     mistakes=(
         Mistake(
             "slope not squared",
@@ -198,17 +294,33 @@ DECAY_FACTOR = Exercise(
 # --- 2.4: how deep is still shallow ----------------------------------------------------------------------------------
 
 
-_DEEP = 200  # deeper than any answer below
+# chi and the number of halvings that the share stands for, so that the share is met to the last bit; of whole powers
+# of 2 the logarithms are so, too, whichever way the formula is written
+_MET = ((0.25, 2), (0.25, 3), (0.0625, 2), (0.0625, 4), (0.25, 4))
 
 
 def _limits(seed: int) -> list[Case]:
+    """Factors from small to nearly 1; shares that are met exactly, that one factor misses, and that are all or 1."""
     generator = seeded(seed)
-    return [(uniform(generator, 0.3, 0.85), 10 ** -uniform(generator, 2.5, 6)) for _ in range(5)]
+    found = [(uniform(generator, 0.3, 0.85), 10 ** -uniform(generator, 2.5, 6)) for _ in range(3)]
+    found += [(uniform(generator, 0.9, 0.97), 10 ** -uniform(generator, 3, 6))]
+    found += [(uniform(generator, 0.99, 0.995), 10 ** -uniform(generator, 4, 8))]
+    for factor, share in shuffled(generator, _MET)[:2]:
+        found.append((factor, 2.0**-share))
+    factor = uniform(generator, 0.05, 0.5)
+    found.append((factor, uniform(generator, 1.1, 1.2) * math.sqrt(factor)))  # one factor is too many
+    found.append((factor / 2, uniform(generator, 0.8, 0.9) * math.sqrt(factor / 2)))  # one is not
+    found.append((uniform(generator, 0.2, 0.8), 1.0))
+    return shuffled(generator, found)
 
 
 def _deepest(factor: float, share: float) -> int:
-    # Counted from the last layer, the profile of one deep network holds the first layer's share at every depth.
-    return int((theory.gradient_profile("linear", _DEEP, math.sqrt(factor)) >= share).sum())
+    """Counted, and not computed: multiply until the next factor would be one too many."""
+    depth, left = 1, 1.0
+    while left * math.sqrt(factor) >= share:
+        left *= math.sqrt(factor)
+        depth += 1
+    return depth
 
 
 def _factors(factor: float, share: float) -> float:

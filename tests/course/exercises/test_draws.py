@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from gradclinic.course.exercises.draws import new_seed, normal, seeded, uniform, whole
+from gradclinic.course.exercises.draws import (
+    new_seed,
+    normal,
+    over_decades,
+    rotation,
+    seeded,
+    shuffled,
+    sign,
+    uniform,
+    whole,
+)
 
 
 def test_the_same_seed_draws_the_same():
@@ -29,3 +39,16 @@ def test_a_network_may_be_seeded_with_any_seed():
     seeds = [new_seed(generator) for _ in range(1000)]
     assert 0 <= min(seeds) < 2**31 / 100
     assert 2**31 * 0.99 < max(seeds) < 2**31
+
+
+def test_signs_decades_orders_and_rotations():
+    generator = seeded(1)
+    assert {sign(generator) for _ in range(50)} == {-1, 1}
+    sizes = torch.tensor([over_decades(generator, 1e-6, 1e2) for _ in range(4000)])
+    assert ((sizes >= 1e-6) & (sizes < 1e2)).all()
+    assert (sizes < 1e-2).double().mean().item() == pytest.approx(0.5, abs=0.05)
+    orders = {tuple(shuffled(generator, "abc")) for _ in range(200)}
+    assert len(orders) == 6
+    assert all(set(order) == set("abc") for order in orders)
+    turned = rotation(generator, 4)
+    assert torch.allclose(turned @ turned.T, torch.eye(4, dtype=torch.float64))

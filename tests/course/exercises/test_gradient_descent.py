@@ -19,11 +19,9 @@ def test_largest_step_is_where_descent_begins_to_diverge(seed):
     for (hessian,) in gradient_descent.LARGEST_STEP.cases(seed):
         limit = gradient_descent.LARGEST_STEP.reference(hessian)
         for factor, shrinks in ((0.98, True), (1.02, False)):
-            position = torch.ones(len(hessian), dtype=torch.float64)
-            start = position.norm()
-            for _ in range(2000):
-                position = position - factor * limit * hessian @ position
-            assert (position.norm() < start) == shrinks
+            one = torch.eye(len(hessian), dtype=torch.float64) - factor * limit * hessian
+            many = torch.linalg.matrix_power(one, 2**12).norm()
+            assert many > 1e6 if not shrinks else many <= len(hessian) ** 0.5 + 1e-6
 
 
 @every_seed
@@ -35,7 +33,7 @@ def test_backpropagation_agrees_with_finite_differences(seed):
         gradients = gradient_descent.BACKPROPAGATE.reference(x, y, w1.clone(), w2.clone())
         for which, gradient in enumerate(gradients):
             nudge = [torch.zeros_like(w1), torch.zeros_like(w2)]
-            nudge[which][0, 1] = 1e-6
+            nudge[which][0, -1] = 1e-6
             up = loss(x, y, w1 + nudge[0], w2 + nudge[1])
             down = loss(x, y, w1 - nudge[0], w2 - nudge[1])
-            assert ((up - down) / 2e-6).item() == pytest.approx(gradient[0, 1].item(), rel=1e-5, abs=1e-8)
+            assert ((up - down) / 2e-6).item() == pytest.approx(gradient[0, -1].item(), rel=1e-5, abs=1e-7)

@@ -45,3 +45,4 @@ def test_a_cell_holds_the_share_after_so_many_steps_and_a_radius_is_met(seed):
         scaled = recurrence.SCALED.reference(w, radius).numpy()
         assert np.abs(np.linalg.eigvals(scaled)).max() == pytest.approx(radius)
         assert np.linalg.matrix_rank(np.stack([scaled.ravel(), w.numpy().ravel()])) == 1
+        assert (scaled * w.numpy() >= 0).all()

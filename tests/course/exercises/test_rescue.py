@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 from gradclinic import Recorder, diagnose
 from gradclinic.course.data import digits
 from gradclinic.course.exercises import rescue
+from gradclinic.course.exercises.patients import real_lines
 from gradclinic.course.models import MLP
 from gradclinic.course.training import accuracy, fit
 from tests.helpers.seeds import every_seed
@@ -16,7 +17,7 @@ from tests.helpers.seeds import every_seed
 
 @every_seed
 def test_the_first_symptom_is_the_fault_that_was_put_in(seed):
-    silent, lively, own, every, healthy = rescue.FIRST_SYMPTOM.cases(seed)
+    silent, lively, own, every, healthy = real_lines(seed)
     for case, kind in ((silent, 1), (lively, 1), (own, 2), (every, 2)):
         step, layer, what = rescue.FIRST_SYMPTOM.reference(*case)
         dead, update = (part.numpy() for part in case)
@@ -108,11 +109,20 @@ def test_the_patient_has_three_faults_each_hides_the_next_and_each_is_enough(see
 def test_what_a_rescue_is_judged_by_is_the_network_that_comes_back():
     exercise, data = rescue.RESCUE, digits(4)
     (case,) = exercise.cases(4)
-    assert torch.equal(case[2], data.x_train), "the digits held apart are not given"
+    shown = rescue.shown(4)
+    assert len(case[2]) == len(data.x_train), "the digits held apart are not given"
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(4))
+    given, apart = case[2], data.x_test[:, order]
+    assert torch.equal(given, data.x_train[:, order]), "pixels in an order of their own"
+    same = [int((given == image).all(1).sum()) for image in apart]
+    assert sum(same) <= 2, "the digits held apart are not given"
+    numbers = {(old, new) for old, new in zip(data.y_train.tolist(), case[3].tolist(), strict=True)}
+    assert len(numbers) == 10, "each class has one number, an own one"
+    assert any(old != new for old, new in numbers), "each class has one number, an own one"
     assert len(case) == 4, "the digits held apart are not given"
     healthy = MLP(16, 48, "relu", "he", seed=9)  # other weights than the reference's, and trained otherwise
-    fit(healthy, data, torch.optim.AdamW(healthy.parameters(), 2e-3), 12, progress=False)
-    reached = accuracy(healthy, data.x_test, data.y_test)
+    fit(healthy, shown, torch.optim.AdamW(healthy.parameters(), 2e-3), 12, progress=False)
+    reached = accuracy(healthy, shown.x_test, shown.y_test)
     assert reached >= rescue.ENOUGH
     lists = [parameter.tolist() for parameter in healthy.parameters()]  # as they come out of the jail
     assert exercise.judge([lists], 4).status == "right"
