@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, hostile, ways
 from tools import grade
 from tools.grading.marks import find_lab
 
@@ -148,7 +148,7 @@ def _written_by_itself(reply: object) -> str:
 
 
 # What a function could try instead of an answer: its body, and the flag that it should raise.
-BODIES: dict[str, tuple[str, str | None]] = {
+BODIES: dict[str, tuple[str, str | None]] = hostile.BODIES | {
     "returns None": ("pass", None),
     "returns a text": ("return 'right'", None),
     "returns NaN": ("return weight * float('nan')", None),
@@ -255,6 +255,9 @@ BODIES: dict[str, tuple[str, str | None]] = {
     ),
 }
 
+# Of the many ways of writing the answer: those with which an earlier grader gave 0.
+HONEST = ("a line that begins with %", "display inside", "%%time", "%%capture", "a shell's output kept")
+
 # What stands in a cell of its own, before everything or after it, beside right answers.
 BESIDE: dict[str, str] = {
     "warnings and much output": "import warnings\nwarnings.warn('look')\nfor i in range(1000): print(i)",
@@ -337,6 +340,12 @@ def every_kind(submitted: Path, gradebook: Path) -> dict[str, Submission]:
     for kind, (body, flag) in BODIES.items():
         aimed = body.replace("SUBMITTED", str(submitted / "right" / LAB / name)).replace("GRADEBOOK", str(gradebook))
         kinds[kind] = of(LAB, _answering("step", aimed), ("step",), flag=flag)
+    for way in HONEST:  # tests/grading/test_cells.py tries all of them
+        notebook = solved(LAB)
+        cell(notebook, "step").source = ways.WAYS[way][-1]
+        for source in reversed(ways.WAYS[way][:-1]):
+            notebook.cells.insert(2, nbformat.v4.new_code_cell(source))
+        kinds[f"honest: {way}"] = of(LAB, notebook)
     for kind, source in BESIDE.items():
         kinds[kind] = of(LAB, _with(lambda n, s=source: n.cells.insert(2, nbformat.v4.new_code_cell(s))))
     for kind, source in PATCHES.items():
