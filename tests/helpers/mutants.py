@@ -72,9 +72,11 @@ def model_answer(lab: str, name: str) -> tuple[ast.FunctionDef, dict[str, Any]]:
     used = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
     world: dict[str, Any] = {}
     for statement in _code(lab):
-        bound = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} & used
-        imports = isinstance(statement, (ast.Import, ast.ImportFrom))
-        if imports or (isinstance(statement, ast.Assign) and bound and "gauss" in ast.unparse(statement.targets[0])):
+        named = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        numbers = (
+            isinstance(statement, (ast.Assign, ast.AugAssign)) and {"gauss_points", "gauss_weights"} & named & used
+        )
+        if isinstance(statement, (ast.Import, ast.ImportFrom)) or numbers:
             exec(compile(ast.Module([statement], []), "solution", "exec"), world)
     return function, world
 
@@ -127,7 +129,9 @@ def _changes(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Call):
         if isinstance(node.func, ast.Attribute):
             if node.func.attr in NAMES:
-                yield ast.Call(ast.Attribute(node.func.value, NAMES[node.func.attr], ast.Load()), node.args, node.keywords)
+                yield ast.Call(
+                    ast.Attribute(node.func.value, NAMES[node.func.attr], ast.Load()), node.args, node.keywords
+                )
             if not (isinstance(node.func.value, ast.Name) and node.func.value.id in ("torch", "math", "nn")):
                 yield node.func.value
         if node.args:
@@ -190,6 +194,13 @@ def _each(change: Callable[[torch.Tensor], Any], value: Any) -> Any:
     return change(torch.as_tensor(value).detach())
 
 
+def _averaged(answer: Any) -> Any:
+    """The mean in the place of each number: of a list of numbers, or of each tensor in it."""
+    if isinstance(answer, list) and all(torch.as_tensor(part).ndim == 0 for part in answer):
+        return [sum(float(part) for part in answer) / len(answer)] * len(answer)
+    return _each(lambda part: part.double().mean().expand(part.shape), answer)
+
+
 GIVEN: dict[str, tuple[tuple[type, ...], Callable[[Any], Any]]] = {
     "absolute": ((int, float, torch.Tensor), abs),
     "rounded": ((float,), lambda value: round(value, 1)),
@@ -208,7 +219,7 @@ RETURNED: dict[str, Callable[[Any], Any]] = {
     "squared": lambda answer: _each(lambda part: part.double() ** 2, answer),
     "root": lambda answer: _each(lambda part: part.double().abs().sqrt(), answer),
     "backwards": lambda answer: answer[::-1] if isinstance(answer, list) else answer.flip(0),
-    "mean of it": lambda answer: _each(lambda part: part.double().mean().expand(part.shape), answer),
+    "mean of it": _averaged,
     "rounded": lambda answer: _each(lambda part: part.double().round(decimals=2), answer),
     "at most 1": lambda answer: _each(lambda part: part.clamp_max(1), answer),
 }
@@ -216,6 +227,8 @@ RETURNED: dict[str, Callable[[Any], Any]] = {
 
 def of_values(right: Callable[..., Any], first: tuple[Any, ...]) -> Iterator[Mutant]:
     """``first`` are the arguments of some try: an argument that is taken from there is one that is not looked at."""
+    answer = right(*copy.deepcopy(first))
+    single = not isinstance(answer, list) and torch.as_tensor(answer).ndim == 0
     for place in range(len(first)):
         for name, (kinds, change) in GIVEN.items():
             if not isinstance(first[place], kinds):
@@ -231,6 +244,8 @@ def of_values(right: Callable[..., Any], first: tuple[Any, ...]) -> Iterator[Mut
 
         yield f"argument {place + 1} not looked at", elsewhere
     for name, change in RETURNED.items():
+        if single and name in ("backwards", "mean of it"):
+            continue  # of one number that is the number
         yield f"answer {name}", lambda *arguments, change=change: change(right(*arguments))
 
 

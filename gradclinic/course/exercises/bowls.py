@@ -28,7 +28,7 @@ def tilted(generator: torch.Generator, curvatures: Sequence[float]) -> Tensor:
     return bowl(curvatures, rotation(generator, len(curvatures)))
 
 
-def _around(direction: Sequence[float]) -> Tensor:
+def around(direction: Sequence[float]) -> Tensor:
     """Directions at right angles to each other, of which the first is this one."""
     axes = torch.eye(len(direction), dtype=torch.float64)
     axes[:, 0] = torch.tensor(direction, dtype=torch.float64)
@@ -70,18 +70,19 @@ def starts(seed: int) -> list[Case]:
 
     # a large gradient in a flat bowl converges, and a small one in a steep bowl diverges
     flat = uniform(generator, 1e-3, 2e-3)
-    add(uniform(generator, 0.5, 1), [flat, flat / 2, flat / 2], _around(even(3)), even(3), 1000)
-    add(uniform(generator, 0.005, 0.02), [above(), 2.2, 2.2], _around(even(3)), even(3), 1e-3)
+    add(uniform(generator, 0.5, 1), [flat, flat / 2, flat / 2], around(even(3)), even(3), 1000)
+    add(uniform(generator, 0.005, 0.02), [above(), 2.2, 2.2], around(even(3)), even(3), 1e-3)
     add(rate(), [uniform(generator, 1.2, 1.9), 0.4], rotation(generator, 2), even(2), 1e7)
-    add(rate(), [uniform(generator, 1.3, 1.7), 0.1, 0.1], _around(even(3)), even(3), 0.5)  # swings
-    add(rate(), [above(), 0.05, 0.05], _around(even(3)), [1, 0, 0], 5)  # the steepest lies between the axes
+    add(rate(), [uniform(generator, 1.3, 1.7), 0.1, 0.1], around(even(3)), even(3), 0.5)  # swings
+    add(rate(), [above(), 0.05, 0.05], around(even(3)), [1, 0, 0], 5)  # the steepest lies between the axes
     add(rate(), [above(), 0.05, 0.05], torch.eye(3, dtype=torch.float64), [0.1, 1, 1], 5)  # along one
     add(rate(), [0.05, below(), above()], torch.eye(3, dtype=torch.float64), even(3), 5)  # and along another
     # all are curved, none too much: what is added up is not asked for
-    add(uniform(generator, 1.4, 1.8), [1.2, 0.95, 0.95], _around(even(3)), even(3), 0.01)
-    add(uniform(generator, 1.4, 1.8), [1.2] + [0.95] * 4, _around(even(5)), even(5), 0.01)
-    add(rate(), [1.9, 1.0, 0.4], _around([2.0, 1.0, -1.0]), even(3), 1)  # row sums above 2, eigenvalues below
-    add(uniform(generator, 4, 6), [above(), 0.1, 0.1], _around(even(3)), even(3), 0.6)  # only the rate is large
+    add(uniform(generator, 1.4, 1.8), [1.2, 0.95, 0.95], around(even(3)), even(3), 0.01)
+    add(uniform(generator, 1.4, 1.8), [1.2] + [0.95] * 4, around(even(5)), even(5), 0.01)
+    add(rate(), [1.9, 1.0, 0.4], around([2.0, 1.0, -1.0]), even(3), 1)  # row sums above 2, eigenvalues below
+    add(rate(), [0.4, 1.9, 1.8], around([1.0, 1.2, 0.8]), even(3), 1)  # beside the diagonal all is negative
+    add(uniform(generator, 4, 6), [above(), 0.1, 0.1], around(even(3)), even(3), 0.6)  # only the rate is large
     add(over_decades(generator, 1e-4, 1e-3), [below(), 0.3], rotation(generator, 2), even(2), 1)  # only the curvature
     # the steepest direction is exactly at right angles to (1, 1)
     step, flat, more = rate(), uniform(generator, 0.3, 0.5), uniform(generator, 0.9, 1.2)

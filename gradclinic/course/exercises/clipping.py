@@ -33,7 +33,7 @@ def _gradients(seed: int) -> list[Case]:
         (5, uniform(generator, 30, 1000)),
     ):
         gradients = [normal(generator, *shape) for shape in shuffled(generator, shapes)[:count]]
-        threshold = over_decades(generator, 0.3, 3)
+        threshold = uniform(generator, 4, 9) if count == 1 else over_decades(generator, 0.02, 3)
         # no tensor sticks out, so that all of them have to count
         even = [g / (g.norm() * math.sqrt(count)) * uniform(generator, 0.9, 1.1) for g in gradients]
         total = math.sqrt(sum(float(g.square().sum()) for g in even))
@@ -136,7 +136,7 @@ def _walks(seed: int) -> list[Case]:
     for size, far, threshold, rate, steps in (
         (5, 6.0, uniform(generator, 0.5, 1.5), 0.1, whole(generator, 4, 6)),
         (3, 4.0, 2.5, uniform(generator, 0.08, 0.12), whole(generator, 18, 25)),
-        (whole(generator, 2, 6), 5.0, uniform(generator, 0.05, 0.3), uniform(generator, 1, 2), 1),
+        (whole(generator, 2, 6), 5.0, uniform(generator, 0.03, 0.08), uniform(generator, 1, 2), 1),
         (1, 4.0, uniform(generator, 1, 2), 0.1, whole(generator, 2, 9)),
         (4, 2.0, uniform(generator, 40, 80), uniform(generator, 0.02, 0.05), whole(generator, 7, 12)),
     ):
@@ -228,17 +228,20 @@ def _recorded(seed: int) -> list[Case]:
     """Norms of runs long and short, with broken steps in some; the share is that of a whole number of steps."""
     generator = seeded(seed)
     cases = []
-    for finite, above, infinite, undefined in (
-        (400, 40, 6, 3),
-        (whole(generator, 300, 390), whole(generator, 15, 25), whole(generator, 4, 8), 5),
-        (whole(generator, 40, 60), whole(generator, 15, 20), 0, 12),
-        (whole(generator, 20, 30), whole(generator, 12, 14), 5, 0),
-        (whole(generator, 100, 200), 3, 0, 0),
+    for finite, above, infinite, undefined, size in (
+        (400, 40, 6, 3, 1.0),
+        (whole(generator, 300, 390), whole(generator, 15, 25), whole(generator, 4, 8), 5, 30.0),
+        (whole(generator, 40, 60), whole(generator, 15, 20), 0, 12, 1e-3),
+        (whole(generator, 20, 30), whole(generator, 12, 14), 5, 0, 3.0),
+        (whole(generator, 100, 200), 3, 0, 0, 100.0),
     ):
-        norms = torch.exp(0.8 * normal(generator, finite)) * over_decades(generator, 1e-3, 1e3)
+        norms = torch.exp(0.8 * normal(generator, finite)) * over_decades(generator, size, 3 * size)
+        if not infinite + undefined:  # the first and the last step are the largest
+            norms[0], norms[-1] = 2 * norms.max(), 3 * norms.max()
         broken = torch.tensor([math.inf] * infinite + [math.nan] * undefined, dtype=torch.float64)
         order = torch.randperm(finite + infinite + undefined, generator=generator)
-        cases.append((torch.cat([norms, broken])[order], above / finite))
+        shown = torch.cat([norms, broken])[order] if len(broken) else norms
+        cases.append((shown, above / finite))
     return shuffled(generator, cases)
 
 
@@ -311,8 +314,13 @@ def _uneven(seed: int) -> list[Case]:
         gradient[0] = -uniform(generator, 8, 20)  # one entry sticks out, and it is negative
         gradient[1] = uniform(generator, 3, 6)
         cases.append((gradient[torch.randperm(size, generator=generator)], uniform(generator, 0.6, 1.2)))
-    for size, times in ((whole(generator, 3, 9), 0.3), (whole(generator, 3, 9), 0.01), (4, 1.5), (1, 0.2)):
-        gradient = normal(generator, size) * over_decades(generator, 1e-3, 1e3)
+    for size, times, unit in (
+        (whole(generator, 3, 9), 0.3, 0.01),
+        (whole(generator, 3, 9), 0.01, 10),
+        (4, 1.5, 1),
+        (1, 0.2, 3),
+    ):
+        gradient = normal(generator, size) * unit * uniform(generator, 0.5, 2)
         gradient[0] = sign(generator) * 1.2 * gradient.abs().max()
         cases.append((gradient, times * float(gradient.abs().max())))
     even = 5 * torch.rand(7, generator=generator, dtype=torch.float64) + 1

@@ -3,6 +3,7 @@
 import copy
 import functools
 import math
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -127,9 +128,9 @@ class Exercise:
             return Verdict("wrong", f"Pass the function itself, without calling it: got {_short(function)}.")
         try:
             answers = self.answers(function, seed)
-        except NotImplementedError:
-            return Verdict("blank", "Not attempted yet.")
         except Exception as error:  # a learner's code may raise anything
+            if _left_blank(function, error):
+                return Verdict("blank", "Not attempted yet.")
             return Verdict("wrong", f"Your function stopped with {type(error).__name__}: {error}")
         return self.judge(answers, seed)
 
@@ -176,6 +177,14 @@ def _flat(answer: Answer) -> tuple[tuple[Any, ...], Tensor] | None:
     except (TypeError, ValueError, RuntimeError):
         return None
     return tuple(tensor.shape), tensor.flatten()
+
+
+def _left_blank(function: Callable[..., Answer], error: Exception) -> bool:
+    """Whether the error is the one that stands in a blank. torch raises its like, too, but says what is missing."""
+    if not isinstance(error, NotImplementedError) or error.args or error.__traceback__ is None:
+        return False
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return innermost.f_globals is getattr(function, "__globals__", innermost.f_globals)
 
 
 def _words(shape: tuple[Any, ...]) -> str:

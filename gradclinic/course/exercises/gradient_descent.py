@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gradclinic.course import theory
-from gradclinic.course.exercises.bowls import tilted
+from gradclinic.course.exercises.bowls import around, bowl, tilted
 from gradclinic.course.exercises.draws import normal, over_decades, seeded, shuffled, uniform, whole
 from gradclinic.course.exercises.exercise import Case, Exercise, Mistake
 from gradclinic.course.exercises.lab import Lab
@@ -37,7 +37,7 @@ def _updates(*sizes: int) -> Callable[[int], list[Case]]:
             dtype = torch.float64 if number % 2 else torch.float32
             shape = _shape(generator, about, 1 + number % 3)
             weight, gradient = (torch.randn(shape, generator=generator, dtype=dtype) for _ in range(2))
-            rate = over_decades(generator, 1.2, 4) if number % 3 == 1 else over_decades(generator, 0.01, 0.9)
+            rate = over_decades(generator, *((0.15, 0.9), (1.2, 4), (0.01, 0.07))[number % 3])
             cases.append((weight, gradient * over_decades(generator, 0.5, 8), rate))
         return shuffled(generator, cases)
 
@@ -126,6 +126,8 @@ def _hessians(seed: int) -> list[Case]:
         tilted(generator, (torch.logspace(-1, 0, size, dtype=torch.float64) * steep()).tolist())
         for size in (2, 3, whole(generator, 4, 7))
     ]
+    # flat where all weights move together, so that all that stands beside the diagonal is negative
+    found.append(bowl([steep() / 30, 30 + steep(), 30 + steep()], around([1.0, 1.2, 0.8])))
     nearly = steep()  # curvatures that a few multiplications do not tell apart
     found.append(tilted(generator, [0.9 * nearly, 0.95 * nearly, nearly]))
     along = [steep() for _ in range(whole(generator, 3, 5))]

@@ -272,7 +272,7 @@ def _on_limits(between: Callable[[float, float], float]) -> list[Case]:
     )
     cases = []
     for name, limit in places:
-        for value in (limit * between(0.9, 0.99), limit, limit * between(1.01, 1.1)):
+        for value in (limit * between(0.992, 0.999), limit, limit * between(1.001, 1.008)):
             run = fine | {"gradient": between(0.5, 2), "update": between(5e-3, 0.05), name: value}
             if name == "loss":  # healthy or not, something else is there to see
                 run |= {"update": between(0.5, 1)}

@@ -107,7 +107,7 @@ def _batches(seed: int) -> list[Case]:
     generator = seeded(seed)
     cases = []
     for seen, rows, momentum, eps in (
-        (5, 3, uniform(generator, 0.05, 0.2), 1e-5),
+        (5, 3, uniform(generator, 0.03, 0.08), 1e-5),
         (whole(generator, 6, 8), whole(generator, 4, 6), uniform(generator, 0.25, 0.45), 1e-2),
         (whole(generator, 2, 4), 1, uniform(generator, 0.55, 0.9), uniform(generator, 0.1, 0.5)),
         (1, 2, uniform(generator, 0.1, 0.4), 1e-5),

@@ -104,8 +104,8 @@ LSTM_STEP = Exercise(
 
 
 def _biases(seed: int) -> list[Case]:
-    """From one unit to several. In the last two cases both biases are one and the same tensor, as somebody may start
-    them: who writes into what was given writes into both."""
+    """From one unit to several. In the last cases one bias is a single number, expanded: torch lets nobody write into
+    that, and says to clone it first."""
     generator = seeded(seed)
 
     def bias(units: int) -> Tensor:
@@ -120,9 +120,10 @@ def _biases(seed: int) -> list[Case]:
             (2, 0.0),
         )
     ]
-    for units in (whole(generator, 2, 5), 1):
-        both = bias(units)
-        cases.append((both, both, uniform(generator, 0.5, 3)))
+    same = torch.full((2,), uniform(generator, -1, 1), dtype=torch.float64)
+    cases.append((same[:1].expand(12), bias(3), uniform(generator, 0.5, 3)))
+    same = torch.full((2,), uniform(generator, -1, 1), dtype=torch.float64)
+    cases.append((bias(2), same[:1].expand(8), uniform(generator, 0.5, 3)))
     return shuffled(generator, cases)
 
 
@@ -133,13 +134,6 @@ def _with_bias(b_x: Tensor, b_h: Tensor, bias: float, quarter: int = 1, other: f
     b_x[where] = bias
     if other is not None:
         b_h[where] = other
-    return [b_x, b_h]
-
-
-def _in_place(b_x: Tensor, b_h: Tensor, bias: float) -> list[Tensor]:
-    units = len(b_x) // 4
-    b_x[units : 2 * units] = bias
-    b_h[units : 2 * units] = 0.0
     return [b_x, b_h]
 
 
@@ -182,12 +176,6 @@ FORGET_BIAS = Exercise(
             lambda b_x, b_h, bias: _with_bias(b_x, b_h, bias, other=None),
             "torch keeps two biases and adds them up. What stands in the forget quarter of the second comes on top: "
             "set it to 0.",
-        ),
-        Mistake(
-            "written into what was given",
-            _in_place,
-            "Right numbers, but written into the tensors that you were given, and in one of the tries both biases are "
-            "the same tensor. Make copies first: clone.",
         ),
         Mistake(
             "all gates",

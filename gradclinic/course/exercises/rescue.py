@@ -297,6 +297,8 @@ def _trials(seed: int) -> list[Case]:
         validation = torch.stack([around(best), around(best - 0.02), lucky, *map(around, others)])
         tested = torch.stack([around(best - 0.02), around(best + 0.01), around(best - 0.08), *map(around, others)])
         order = torch.randperm(repairs, generator=generator)
+        if seeds == 6:  # the best is the last
+            order = torch.cat([order[order != 0], order[order == 0]])
         reference = around(best - uniform(generator, -0.05, 0.03))
         cases.append((validation[order], tested[order], reference, float(t.ppf(0.975, seeds - 1))))
     return shuffled(generator, cases)

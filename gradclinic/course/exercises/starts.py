@@ -238,7 +238,7 @@ def _worn(seed: int) -> list[Case]:
         (60, (10, 8, 13, 7)),
     ):
         inputs = whole(generator, 3, 12)
-        x = torch.rand(examples, inputs, generator=generator)
+        x = torch.randn(examples, inputs, generator=generator) + len(cases) % 2  # of both signs, and rather above 0
         modules: list[nn.Module] = []
         signal = x
         for number, units in enumerate(hidden):
@@ -250,7 +250,7 @@ def _worn(seed: int) -> list[Case]:
                 with torch.no_grad():
                     layer.bias.sub_(50.0)
             modules += [layer, nn.ReLU()]
-            if number == 1:  # two layers in a row
+            if number == 1 and number < len(hidden) - 1:  # two layers in a row
                 modules.append(_drawn(generator, units, 5))
             with torch.no_grad():
                 signal = nn.Sequential(*modules)(x)

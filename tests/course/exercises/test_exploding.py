@@ -81,7 +81,9 @@ def test_what_diverges_is_decided_by_rate_times_curvature_and_by_torch(seed):
         curvature = torch.linalg.eigvalsh(hessian).max().item()
         assert diverges == (rate > theory.stability_limit(curvature))
         one = torch.eye(len(hessian), dtype=torch.float64) - rate * hessian
-        many = torch.linalg.matrix_power(one, 2**14).norm()  # so many steps at once; beyond the largest number it is NaN
+        many = torch.linalg.matrix_power(
+            one, 2**14
+        ).norm()  # so many steps at once; beyond the largest number it is NaN
         assert diverges == (not many <= 1e6)
         values, directions = torch.linalg.eigh(hessian)
         if abs(rate * values[-1] - 2) < 0.05 or (directions[:, -1] @ gradient).abs() < 0.01 * gradient.norm():

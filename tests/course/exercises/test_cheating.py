@@ -1,0 +1,159 @@
+"""No answer without the question: not from call order, not as a constant, not read off what is given."""
+
+import dis
+import functools
+import types
+
+import pytest
+import torch
+
+from gradclinic.course import theory
+from gradclinic.course.exercises import labs
+from tests.helpers.seeds import every_seed
+
+pytestmark = pytest.mark.long  # every exercise on twenty seeds
+
+EXERCISES = [exercise for lab in labs() for exercise in lab.exercises]
+TRAINED = "10.3-rescue"  # its reference trains a network for each seed: one pair of seeds will do
+every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
+quick = pytest.mark.parametrize("exercise", [e for e in EXERCISES if e.id != TRAINED], ids=lambda e: e.id)
+
+
+def _judged(exercise, answers, seed):
+    """``answers`` come from elsewhere: there may be too few or too many of them, and none may be judged by its form."""
+    wanted = len(exercise.expected(seed))
+    given = [answers[i % len(answers)] for i in range(wanted)]
+    return exercise.judge(given, seed).status
+
+
+@every_exercise
+def test_right_answers_of_one_seed_in_call_order_are_wrong_on_another(exercise):
+    for seed in range(1 if exercise.id == TRAINED else 20):
+        for other in (seed + 1, seed + 100):
+            assert _judged(exercise, exercise.expected(seed), other) == "wrong", (seed, other)
+
+
+@quick
+def test_no_constant_is_right(exercise):
+    for seed in range(20):
+        expected = exercise.expected(seed)
+        common = max(expected, key=lambda answer: sum(exercise.differs(answer, e) is None for e in expected))
+        for constant in (0, 1, 0.5, [0, 1, 1], [0, 0, 0], True, False, common, *expected[:3]):
+            assert _judged(exercise, [constant], seed) == "wrong", (seed, constant)
+
+
+def test_a_network_trained_for_one_patient_rescues_no_other():
+    (exercise,) = (e for e in EXERCISES if e.id == TRAINED)
+    network = exercise.expected(0)
+    assert exercise.judge(network, 0).status == "right"
+    for seed in range(1, 20):
+        assert exercise.outcome(network, seed) != [0], seed
+
+
+# --- what an argument tells -------------------------------------------------------------------------------------------
+
+
+def reachable(value, seen):
+    """Numbers and texts to be read off an argument: attributes, closures, keywords, defaults, constants of code."""
+    if id(value) in seen or isinstance(value, (types.ModuleType, type)):
+        return
+    seen[id(value)] = value
+    if isinstance(value, (int, float, str)):
+        yield value
+    elif isinstance(value, torch.Tensor):
+        yield from value.flatten().tolist()
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from reachable(part, seen)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for part in value:
+            yield from reachable(part, seen)
+    elif isinstance(value, functools.partial):
+        yield from reachable([value.func, value.args, value.keywords], seen)
+    elif isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        constants = [i.argval for i in dis.get_instructions(value) if i.opname == "LOAD_CONST"]
+        yield value.__name__
+        yield from reachable([cells, value.__defaults__, value.__kwdefaults__, value.__dict__, constants], seen)
+    else:
+        yield from reachable(getattr(value, "__dict__", {}), seen)
+
+
+def test_clues_are_seen_wherever_they_are():
+    def outer(told):
+        return lambda z, factor=3.5: told * z + 4.5
+
+    class Told:
+        def __init__(self):
+            self.inner = {"a": [functools.partial(pow, 1, mod=6.5)]}
+
+    found = set(reachable([outer(2.5), Told(), torch.tensor([7.5])], {}))
+    assert {2.5, 3.5, 4.5, 6.5, 7.5} <= found
+
+
+@every_seed
+@pytest.mark.parametrize("id", ["2.1-steepest", "3.1-critical_scale", "5.2-critical_gain", "6.3-norm_factor"])
+def test_a_function_that_is_given_says_neither_its_name_nor_the_answer(id, seed):
+    exercise = next(e for e in EXERCISES if e.id == id)
+    for (function, *_), answer in zip(exercise.cases(seed), exercise.expected(seed), strict=True):
+        assert not isinstance(function, (functools.partial, types.FunctionType, types.BuiltinFunctionType))
+        said = list(reachable(function, {}))
+        assert not [word for word in said if isinstance(word, str) and word in theory.ACTIVATIONS]
+        numbers = torch.tensor([n for n in said if isinstance(n, (int, float))], dtype=torch.float64)
+        for one in (float(answer), float(answer) ** 2, 1 / float(answer)):
+            assert not torch.isclose(numbers, torch.tensor(one).double(), rtol=exercise.rtol, atol=0.0).any(), one
+
+
+@quick
+def test_arguments_have_kinds_and_names_that_tell_nothing(exercise):
+    kinds = {tuple(type(argument) for argument in case) for seed in range(5) for case in exercise.cases(seed)}
+    allowed = {"2.1-steepest": 1, "3.1-critical_scale": 2, "5.2-critical_gain": 2, "6.3-norm_factor": 2}
+    assert len(kinds) <= allowed.get(exercise.id, 1)
+    texts = {
+        word
+        for case in exercise.cases(0)
+        for argument in case
+        if not isinstance(argument, (str, torch.nn.Module))
+        for word in reachable(argument, {})
+        if isinstance(word, str)
+    }
+    assert not texts
+
+
+@quick
+def test_no_two_tries_share_memory_so_that_writing_into_one_changes_no_other(exercise):
+    for seed in range(3):
+        places = {}
+        for number, case in enumerate(exercise.cases(seed)):
+            for tensor in _tensors(list(case)):
+                if tensor.numel():
+                    assert places.setdefault(tensor.untyped_storage().data_ptr(), number) == number
+
+
+def _tensors(value):
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, torch.nn.Module):
+        yield from value.parameters()
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
+
+
+# --- what counts as a blank -------------------------------------------------------------------------------------------
+
+
+def test_only_a_blank_is_not_attempted():
+    exercise = next(e for e in EXERCISES if e.id == "1.3-largest_step")
+    verdict = exercise.attempt(lambda hessian: 2 / torch.linalg.eigvals(hessian).max())  # torch cannot compare those
+    assert verdict.status == "wrong"
+    assert "NotImplementedError" in verdict.message
+
+    def later(hessian):
+        return _helper(hessian)
+
+    assert exercise.attempt(later).status == "blank"
+
+
+def _helper(hessian):
+    raise NotImplementedError()

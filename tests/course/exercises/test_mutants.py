@@ -1,0 +1,51 @@
+"""Each exercise refuses its right answer with one thing changed, on every seed, unless the change changes nothing."""
+
+import copy
+import warnings
+
+import pytest
+
+from gradclinic.course.exercises import labs
+from tests.course.exercises.equivalents import EQUIVALENT
+from tests.helpers import mutants
+
+pytestmark = pytest.mark.long  # some fifty wrong answers to each exercise, on twenty seeds
+
+SEEDS = range(20)
+# 10.3 is judged by the digits that a trained network reads; test_rescue.py has its wrong answers
+EXERCISES = [(lab, exercise) for lab in labs() for exercise in lab.exercises if exercise.id != "10.3-rescue"]
+
+
+def passes(exercise, function, seed, cases):
+    try:
+        if exercise.outcome is not None:
+            return exercise.judge([function(*copy.deepcopy(case)) for case in cases], seed).status == "right"
+        for case, expected in zip(cases, exercise.expected(seed), strict=True):
+            answer = function(*copy.deepcopy(case))
+            if answer is None or exercise.differs(answer, expected):
+                return False
+        return True
+    except Exception:  # a mutant may raise anything
+        return False
+
+
+@pytest.mark.parametrize(("lab", "exercise"), EXERCISES, ids=lambda e: getattr(e, "id", ""))
+def test_what_was_changed_is_refused_on_every_seed(lab, exercise):
+    function, world = mutants.model_answer(lab.name, exercise.name)
+    right = mutants.made(function, world)
+    cases = {seed: exercise.cases(seed) for seed in SEEDS}
+    with warnings.catch_warnings(action="ignore"):
+        assert all(passes(exercise, right, seed, cases[seed]) for seed in SEEDS), "the model answer is right"
+        tried = [
+            *mutants.of_code(function, world),
+            *mutants.of_values(right, cases[0][0]),
+            *mutants.of_writing(right),
+        ]
+        accepted = {
+            label: seeds
+            for label, mutant in tried
+            if (seeds := [seed for seed in SEEDS if passes(exercise, mutant, seed, cases[seed])])
+        }
+    reasons = EQUIVALENT.get(exercise.id, {})
+    assert set(accepted) <= set(reasons), {label: seeds for label, seeds in accepted.items() if label not in reasons}
+    assert len(tried) - len(reasons) >= 15
