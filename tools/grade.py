@@ -62,8 +62,9 @@ def in_words(error: OSError) -> str:
     """What to do about a file that cannot be read or written."""
     if error.errno is None:  # one of our own
         return str(error)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    words = "no space is left on the disk" if full else ": ".join(filter(None, [error.filename, error.strerror]))
+    words = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        words = "no space is left on the disk"
     return f"{words}. What was marked is kept: see to it, and run the same again"
 
 

@@ -239,6 +239,12 @@ def test_a_full_disk_is_a_sentence_and_the_next_run_goes_on(root, asked, monkeyp
     assert [row["student"] for row in rows(root / "grades" / LAB / "grades.csv")] == ["ann"]
 
 
+def test_a_file_that_cannot_be_used_is_named():
+    kept = "What was marked is kept: see to it, and run the same again"
+    assert grade.in_words(PermissionError(13, "Permission denied", Path("/x"))) == f"/x: Permission denied. {kept}"
+    assert grade.in_words(FileNotFoundError("no submission in submitted/")) == "no submission in submitted/"
+
+
 def test_one_grader_at_a_time(root, asked):
     weeks.hand_in(root, "ann", submissions.solved(LAB))
     with alone(root), pytest.raises(Busy, match=rf"another grader works on {root} \(process {os.getpid()}\)"):
