@@ -220,7 +220,7 @@ RETURNED: dict[str, Callable[[Any], Any]] = {
     "root": lambda answer: _each(lambda part: part.double().abs().sqrt(), answer),
     "backwards": lambda answer: answer[::-1] if isinstance(answer, list) else answer.flip(0),
     "mean of it": _averaged,
-    "rounded": lambda answer: _each(lambda part: part.double().round(decimals=2), answer),
+    "rounded": lambda answer: _each(lambda part: part.double().round(decimals=1), answer),
     "at most 1": lambda answer: _each(lambda part: part.clamp_max(1), answer),
 }
 

@@ -29,7 +29,7 @@ def _pre_activations(seed: int) -> list[Case]:
     ):
         spread = torch.linspace(0.5, 3, units, dtype=torch.float64)
         z = normal(generator, size, units) * spread + 2 * normal(generator, units)
-        gamma, beta = 1.5 * normal(generator, units), 1 + normal(generator, units)
+        gamma, beta = 1.5 * normal(generator, units), 2 * normal(generator, units)
         cases.append((z, gamma, beta, eps))
     cases[0][0][:, 2] = 0.75  # a unit that gives the same for every example
     cases[5][0][:, 0] *= 1e-3  # and one that nearly does

@@ -164,7 +164,11 @@ def _made_steps(generator: torch.Generator) -> list[Case]:
     """First steps of networks of 2 to 15 layers, with numbers on the limits and beside them."""
 
     def step(
-        ratio: float = 1.0, longest: float = 0.01, dead: Sequence[tuple[int, float]] = (), layers: int = 0
+        ratio: float = 1.0,
+        longest: float = 0.01,
+        dead: Sequence[tuple[int, float]] = (),
+        layers: int = 0,
+        at: int | None = None,
     ) -> Case:
         layers = layers or whole(generator, 4, 15)
         silent = 0.85 * torch.rand(layers, generator=generator, dtype=torch.float64)
@@ -174,7 +178,7 @@ def _made_steps(generator: torch.Generator) -> list[Case]:
         gradient[1:-1] *= 0.5 + torch.rand(layers - 2, generator=generator, dtype=torch.float64)
         gradient[0], gradient[-1] = ratio, 1.0
         update = longest * (0.2 + 0.7 * torch.rand(layers, generator=generator, dtype=torch.float64))
-        update[whole(generator, 0, layers - 1)] = longest
+        update[whole(generator, 0, layers - 1) if at is None else at] = longest
         return silent, gradient * 2.0 ** whole(generator, -20, 20), update
 
     def high() -> float:
@@ -198,8 +202,8 @@ def _made_steps(generator: torch.Generator) -> list[Case]:
         step(VANISHES_BELOW * 0.99),
         step(EXPLODES_ABOVE * 1.01),
         step(VANISHES_BELOW * 1.01, 0.01),
-        step(over_decades(generator, 0.01, 0.1), long()),
-        step(over_decades(generator, 5, 50), long()),
+        step(over_decades(generator, 0.01, 0.1), long(), at=0),
+        step(over_decades(generator, 5, 50), long(), at=-1),
         step(longest=UPDATE_TOO_LARGE),
         step(longest=UPDATE_TOO_LARGE * 1.01),
         step(longest=UPDATE_TOO_LARGE * 0.99),

@@ -38,7 +38,7 @@ def _layers(seed: int) -> list[Case]:
             (size, size * whole(generator, 4, 9), start),
             (size * whole(generator, 3, 7), size, start),
             (2 * whole(generator, 2, 9), 2 * whole(generator, 1, 9) + 1, start),  # an odd sum
-            (whole(generator, 1, 3), whole(generator, 4, 6), start),
+            (1, whole(generator, 4, 6), start),
             (whole(generator, 50_000, 200_000), whole(generator, 50_000, 200_000), start),
         ]
     return shuffled(generator, cases)
@@ -229,7 +229,7 @@ def _sink(layer: nn.Linear, z: Tensor, generator: torch.Generator) -> None:
 def _worn(seed: int) -> list[Case]:
     """ReLU networks of several shapes; in some layers no unit is dead, in others some are, in one all."""
     generator = seeded(seed)
-    cases = []
+    cases: list[Case] = []
     for examples, hidden in (
         (40, (16, 12)),
         (whole(generator, 210, 300), (9, 14, 8)),

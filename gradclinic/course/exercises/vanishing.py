@@ -241,7 +241,7 @@ def _settings(seed: int) -> list[Case]:
             ("sigmoid", uniform(generator, 1.5, 3.0), uniform(generator, 2.0, 5.0)),
             ("tanh", uniform(generator, 1.5, 3.0), uniform(generator, 2.0, 5.0)),
             ("tanh", uniform(generator, 4, 7), uniform(generator, 28, 36)),
-            ("tanh", uniform(generator, 0.3, 0.8), uniform(generator, 0.1, 0.5)),
+            ("tanh", uniform(generator, 0.03, 0.08), uniform(generator, 0.02, 0.06)),
             ("relu", uniform(generator, 1.2, 2), uniform(generator, 0.5, 3)),
             (others[0], uniform(generator, 0.5, 2), uniform(generator, 1.5, 4)),
             (others[1], uniform(generator, 0.5, 2), uniform(generator, 0.2, 0.6)),
@@ -307,7 +307,7 @@ def _limits(seed: int) -> list[Case]:
     found += [(uniform(generator, 0.99, 0.995), 10 ** -uniform(generator, 4, 8))]
     for factor, share in shuffled(generator, _MET)[:2]:
         found.append((factor, 2.0**-share))
-    factor = uniform(generator, 0.05, 0.5)
+    factor = uniform(generator, 0.01, 0.06)
     found.append((factor, uniform(generator, 1.1, 1.2) * math.sqrt(factor)))  # one factor is too many
     found.append((factor / 2, uniform(generator, 0.8, 0.9) * math.sqrt(factor / 2)))  # one is not
     found.append((uniform(generator, 0.2, 0.8), 1.0))
