@@ -6,6 +6,8 @@ from typing import Any
 
 from tools.grading.cells.reading import Statement, also, fault, statements
 
+BUILTINS = {"builtins", "__builtins__"}
+
 
 def always_there() -> set[str]:
     return {*dir(builtins), "__name__", "display", "get_ipython", "In", "Out"}
@@ -99,7 +101,8 @@ class Choice:
         if s.binds & names or ("*" in s.binds and names):
             return True
         dynamic = s.now.dynamic or self._effects[i][1]
-        return dynamic and self._ours(i) and bool(s.now.words & names or names - self._bound)
+        words = s.now.words - always_there()
+        return dynamic and self._ours(i) and bool(words & names or names - self._bound)
 
     def _surely(self, i: int, names: set[str]) -> bool:
         s = self._found[i]
@@ -109,8 +112,8 @@ class Choice:
         s = self._found[i]
         if self._surely(i, names):
             return True
-        if not self._ours(i):
-            return False
+        if not self._ours(i) or (s.now.changes & BUILTINS and s.now.words <= always_there()):
+            return False  # whoever gives `len` another meaning gets Python's own all the same
         if i <= self.upto and s.sets & self._imported:
             return True
         if (also(s.now.changes, self._aliases) | self._effects[i][0]) & names:
