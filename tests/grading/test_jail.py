@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 from importlib.util import find_spec
 
 import cloudpickle
@@ -26,7 +27,7 @@ from tools.grading.cells import statements
 from tools.grading.groups import new_group
 from tools.grading.jail import Jail, Limits, NoJail, packed
 from tools.grading.syscalls import REFUSED
-from tools.grading.watch import Process, Watch
+from tools.grading.watch import Process, Watch, below, looked_at
 
 ONCE = cloudpickle.dumps([()])
 
@@ -183,6 +184,8 @@ def test_what_no_exercise_needs_the_kernel_refuses(jail):
         bit = {"NEWNS": 17, "NEWUTS": 26, "NEWIPC": 27, "NEWUSER": 28, "NEWPID": 29, "NEWNET": 30}[flag]
         numbers[f"clone {flag}"] = (clone, 1 << bit)
     numbers |= {f"socket of family {family}": (socket, family) for family in (16, 17, 38, 40)}
+    pair = pyseccomp.resolve_syscall(here, "socketpair")
+    numbers |= {f"pair of family {family}": (pair, family) for family in (2, 16, 40)}
     numbers = {name: number for name, number in numbers.items() if number[0] >= 0}
     assert len(numbers) > 50
     reply = jail.ask("call", [CALL], cloudpickle.dumps([tuple(numbers.values())]))
@@ -238,6 +241,99 @@ def test_memory_in_children_counts_together(bubblewrap, monkeypatch, group):
         assert jail.ask("f", [one], ONCE) == {"status": "answers", "answers": [400_000_000]}
 
 
+HIDDEN = {
+    "a mapping that has shrunk": """
+import ctypes
+def f():
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = libc.mremap.restype = ctypes.c_void_p
+    size = ctypes.c_size_t
+    for _ in range(6):
+        place = libc.mmap(ctypes.c_void_p(0), size(512 << 20), 3, 0x8021, -1, ctypes.c_void_p(0))
+        if place == 2**64 - 1:
+            return "refused"
+        libc.mremap(ctypes.c_void_p(place), size(512 << 20), size(4096), 0)
+    return "held"
+""",
+    "a first thread that has ended": """
+import ctypes, threading, time
+def f():
+    def work():
+        held = bytearray(1_500_000_000)
+        held[::4096] = b"x" * len(held[::4096])
+        time.sleep(10_000)
+    threading.Thread(target=work).start()
+    ctypes.CDLL(None).syscall(60, 0)
+""",
+}
+
+
+@pytest.mark.parametrize("group", [True, False], ids=["with a control group", "without one"])
+@pytest.mark.parametrize("how", HIDDEN)
+def test_memory_that_hides_is_refused_or_counted(bubblewrap, monkeypatch, how, group):
+    if not group:
+        monkeypatch.setattr(outside, "new_group", lambda: None)
+    with contextlib.closing(Jail(Limits(seconds=600, idle=600, wall=600, held=10**9))) as jail:
+        reply = jail.ask("f", [HIDDEN[how]], ONCE)
+    assert reply in ({"status": "memory"}, {"status": "answers", "answers": ["refused"]})
+
+
+def test_all_of_a_jail_is_in_its_group(bubblewrap):
+    with contextlib.closing(Jail()) as jail:
+        if "No control group" in jail.bounds():
+            pytest.skip("no control group can be made here")
+        cells = ["import time\ndef f(): time.sleep(10_000)"]
+        asking = threading.Thread(target=jail.ask, args=("f", cells, ONCE))
+        asking.start()
+        process, group, most = jail._process, jail._group, 0  # noqa: SLF001
+        while asking.is_alive():
+            inside = [one for one in below(process.pid) if one.depth > 1]
+            if any(one.depth >= 3 for one in inside):
+                most = max(most, sum(group.holds(one.number) for one in inside))
+                assert all(group.holds(one.number) or looked_at(one.number) is None for one in inside)
+        assert most >= 3, "the server, the fork for the task, the learner"
+
+
+def test_time_of_children_that_nobody_waits_for_is_not_forgotten(bubblewrap):
+    body = """
+import os, signal, time
+def f():
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for _ in range(20):
+        child = os.fork()
+        if child == 0:
+            while time.process_time() < 1: pass
+            os._exit(0)
+        try: os.waitpid(child, 0)
+        except OSError: pass
+    return 1
+"""
+    with contextlib.closing(Jail(Limits(seconds=5, idle=600, wall=600))) as jail:
+        assert jail.ask("f", [body], ONCE) == {"status": "time"}
+
+
+def test_a_port_that_one_learner_used_is_free_for_the_next(jail):
+    use = """
+import socket
+def f():
+    server = socket.create_server(("127.0.0.1", 20_001))
+    client = socket.create_connection(("127.0.0.1", 20_001))
+    server.accept()[0].close()
+    client.close()
+    return 1
+"""
+    free = "import socket\ndef f():\n    socket.socket().bind(('127.0.0.1', 20_001))\n    return 1"
+    assert jail.ask("f", [use], ONCE)["status"] in ("answers", "raised"), "there may be no way to oneself at all"
+    assert jail.ask("f", [free], ONCE) == {"status": "answers", "answers": [1]}
+
+
+def test_a_deep_answer_is_too_large_and_the_next_one_is_fine(jail):
+    written = b'{"status": "answers", "answers": [' + b"[" * 700 + b"]" * 700 + b"]}"
+    deep = f"import os\ndef f():\n    os.write(3, {written!r})\n    os._exit(0)"
+    assert jail.ask("f", [deep], ONCE) == {"status": "large"}
+    assert jail.ask("f", ["def f(): return [[1]]"], ONCE)["answers"] == [[[1]]]
+
+
 def test_processor_time_in_children_counts_together(bubblewrap):
     """Each of them stays far below the limit of one process."""
     with contextlib.closing(Jail(Limits(seconds=600, idle=600, wall=600))) as jail:
@@ -251,7 +347,7 @@ def test_who_only_waits_is_ended_soon_and_who_waits_for_the_machine_is_not(bubbl
     with contextlib.closing(Jail(Limits(seconds=600, idle=1, wall=600))) as jail:
         assert jail.ask("f", ["import time\ndef f(): time.sleep(10_000)"], ONCE) == {"status": "time"}
     # a process that wants to run and gets no turn, for as long as one likes
-    chain = [Process(1, "S", 0, 0, 1), Process(2, "S", 0, 0, 2), Process(3, "R", 0.1, 0, 3)]
+    chain = [Process(1, "S", 0, 0, 0, 1), Process(2, "S", 0, 0, 0, 2), Process(3, "R", 0.1, 0, 0, 3)]
     monkeypatch.setattr("tools.grading.watch.below", lambda number: iter(chain))
     clock = iter(range(0, 10_000, 100))
     monkeypatch.setattr("tools.grading.watch.time.monotonic", lambda: next(clock))
@@ -259,7 +355,7 @@ def test_who_only_waits_is_ended_soon_and_who_waits_for_the_machine_is_not(bubbl
     monkeypatch.setattr("tools.grading.watch.os.kill", lambda number, signal: ended.append(number))
     watch = Watch(1, seconds=5, idle=3, memory=10**9)
     assert [watch.look() for _ in range(20)] == [None] * 20
-    chain[-1] = Process(3, "S", 0.1, 0, 3)
+    chain[-1] = Process(3, "S", 0.1, 0, 0, 3)
     assert watch.look() == "time"
     assert ended == [3]
 

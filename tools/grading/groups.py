@@ -28,10 +28,13 @@ class Group:
     memory: Path
     processes: Path
 
-    def take(self, process: int) -> None:
-        """Put a process in; what it starts from then on is in there, too."""
-        for folder in {self.memory, self.processes}:
-            (folder / "cgroup.procs").write_text(str(process))
+    def doors(self) -> list[str]:
+        """The files through which a process gets in, with its own number; what it starts from then on is in there."""
+        return sorted({str(folder / "cgroup.procs") for folder in (self.memory, self.processes)})
+
+    def holds(self, process: int) -> bool:
+        """Whether a process is in it."""
+        return all(str(process) in Path(door).read_text().split() for door in self.doors())
 
     def limit(self, memory: int, processes: int) -> None:
         """So many bytes beyond what is held now, and so many processes."""
@@ -73,6 +76,7 @@ def new_group(mounted: Path = MOUNTED) -> Group | None:
     memory, used, number = FILES[found.kind]
     try:
         for folder in (found.memory, found.processes):
+            sweep(folder.parent)
             folder.mkdir(exist_ok=True)
     except OSError:
         return None
@@ -81,6 +85,14 @@ def new_group(mounted: Path = MOUNTED) -> Group | None:
         return found
     found.remove()
     return None
+
+
+def sweep(folder: Path) -> None:
+    """Take away groups of jails whose grader was killed; the kernel refuses where a process is still in one."""
+    for old in folder.glob("jail-*-*"):
+        if not (Path("/proc") / old.name.split("-")[1]).exists():
+            with contextlib.suppress(OSError):
+                old.rmdir()
 
 
 def _own(controller: str, mounted: Path) -> Path:

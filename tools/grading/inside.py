@@ -23,8 +23,9 @@ import time
 from typing import Any
 
 from tools.grading.cells import TooLarge, called
+from tools.grading.cells.shape import deep
 
-NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID = 0x00020000, 0x08000000, 0x10000000, 0x20000000  # linux/sched.h
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 1 << 17, 1 << 27, 1 << 28, 1 << 29, 1 << 30  # linux/sched.h
 READ_ONLY = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x1000  # linux/mount.h: so, no setuid, devices or programs; remount a bind
 NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2  # linux/prctl.h, linux/seccomp.h
 REFUSED = 17  # how a process ends that the system allows no space of its own
@@ -104,7 +105,7 @@ def learner(task: Task, answer: int) -> None:
 def fork_apart(task: Task, answer: int, number: int) -> None:
     """Fork once more, into a process space of its own, where the learner's code is process 1 and sees no other."""
     libc = ctypes.CDLL(None, use_errno=True)
-    flags = NEW_PID | NEW_IPC | NEW_MOUNTS | (0 if os.geteuid() == 0 else NEW_USER)
+    flags = NEW_PID | NEW_IPC | NEW_MOUNTS | NEW_NET | (0 if os.geteuid() == 0 else NEW_USER)
     # nothing that one learner leaves may reach the next
     if libc.unshare(flags) or libc.mount(None, b"/scratch", None, READ_ONLY, None):
         os._exit(REFUSED)
@@ -155,6 +156,8 @@ def answered(task: Task) -> Reply:
 def said(data: bytes, limits: dict[str, int]) -> Reply | None:
     """The reply that a learner's process wrote, or None if it is none: the learner's code may have written it."""
     if len(data) > limits["answer_bytes"] or data.count(b",") > limits["entries"]:
+        return {"status": "large"}
+    if deep(data):
         return {"status": "large"}
     try:
         reply = json.loads(data)

@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import select
+import shlex
 import shutil
 import struct
 import subprocess
@@ -26,9 +27,10 @@ import torch
 
 from gradclinic.course import exercises
 from gradclinic.course.exercises import Exercise
+from tools.grading.cells.shape import deep
 from tools.grading.groups import Group, new_group
 from tools.grading.syscalls import refusals
-from tools.grading.watch import Watch
+from tools.grading.watch import Watch, below
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCES = Path(*exercises.__name__.split("."))  # where the right answers lie, below any copy of the package
@@ -211,14 +213,14 @@ class Jail:
             probe = self._task("probe", ["def probe(): return 1"], cloudpickle.dumps([()]))
         except OSError as error:
             raise NoJail(f"{error}; without a jail nothing is marked") from None
+        self._group = new_group()
+        doors = [] if self._group is None else self._group.doors()
         # where memory runs out all the same, the system is to end the jail and nothing else
-        first = ["sh", "-c", 'echo 1000 > /proc/self/oom_score_adj; exec "$@"', "sh"]
+        entering = "".join(f"echo $$ > {shlex.quote(door)}; " for door in doors)
+        first = ["sh", "-c", f'echo 1000 > /proc/self/oom_score_adj; {entering}exec "$@"', "sh"]
         process = subprocess.Popen(
             [*first, *sandbox()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        self._group = new_group()
-        if self._group is not None:
-            self._group.take(process.pid)
         # learner's code never runs before the first task, so an end before that is the sandbox's
         reply = exchange(process, probe, START, self.limits)
         if reply != {"status": "answers", "answers": [1]}:
@@ -226,6 +228,8 @@ class Jail:
             said = process.communicate()[1].decode(errors="replace").strip()[-500:]
             self._leave_group()
             raise NoJail(f"no sandbox can be started here: {said or reply}")
+        if self._group is not None and not all(self._group.holds(one.number) for one in below(process.pid)):
+            self._leave_group()  # which then limits nothing; the look from outside does what it can
         if self._group is not None:
             self._group.limit(self.limits.held, self.limits.processes + OF_THE_JAIL)
         return process
@@ -283,8 +287,8 @@ def received(stream: IO[bytes], limits: Limits) -> Reply:
     if length > limits.answer_bytes + 1000:
         raise ValueError(f"a reply of {length} bytes")
     data = stream.read(length)
-    if data.count(b",") + data.count(b"[") > 2 * limits.entries + 1000:  # before anything is made of it
-        raise ValueError("a reply of too many entries")
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > 2 * limits.entries + 1000 or deep(data):
+        raise ValueError("a reply of too many entries, or too deep")  # before anything is made of it
     reply: Reply = json.loads(data)
     return reply
 

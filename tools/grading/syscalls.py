@@ -19,6 +19,7 @@ REFUSED = (
     *("unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "mount_setattr", "move_mount", "open_tree"),
     *("fsopen", "fsconfig", "fsmount", "fspick"),
     # files by handles, and memory that no limit counts
+    *("inotify_init", "inotify_init1", "inotify_add_watch"),  # of files that others use, too
     *("open_by_handle_at", "name_to_handle_at", "memfd_secret", "memfd_create", "fanotify_init", "lookup_dcookie"),
     # the machine itself
     *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff"),
@@ -28,6 +29,8 @@ REFUSED = (
     *("mq_open", "msgget", "semget", "shmget"),
 )
 FAMILIES = (1, 2, 10)  # of sockets: within the machine, IPv4 and IPv6; there is no network behind these
+PROTOCOL = 17  # the last that is usual, UDP
+SHARED_MEMORY = 0x21  # MAP_SHARED and MAP_ANONYMOUS
 
 
 @functools.cache
@@ -50,10 +53,14 @@ def refusals() -> bytes:
         chosen.add_rule(refuse, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
     # its flags lie in memory, where no filter can read them; told that it does not exist, everyone falls back to clone
     chosen.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
-    for family in range(FAMILIES[-1]):
-        if family not in FAMILIES:
-            chosen.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.EQ, family))
-    chosen.add_rule(refuse, "socket", pyseccomp.Arg(0, pyseccomp.GT, FAMILIES[-1]))
+    for name, families in (("socket", FAMILIES), ("socketpair", FAMILIES[:1])):
+        for family in range(families[-1]):
+            if family not in families:
+                chosen.add_rule(refuse, name, pyseccomp.Arg(0, pyseccomp.EQ, family))
+        chosen.add_rule(refuse, name, pyseccomp.Arg(0, pyseccomp.GT, families[-1]))
+    chosen.add_rule(refuse, "socket", pyseccomp.Arg(2, pyseccomp.GT, PROTOCOL))
+    # memory that belongs to nobody's share once its mapping has shrunk
+    chosen.add_rule(refuse, "mmap", pyseccomp.Arg(3, pyseccomp.MASKED_EQ, SHARED_MEMORY, SHARED_MEMORY))
     with tempfile.TemporaryFile() as file:
         chosen.export_bpf(file)
         file.seek(0)

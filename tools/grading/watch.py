@@ -15,9 +15,9 @@ from pathlib import Path
 
 PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK")
-WANTS_TO_RUN = "RD"  # letters of states: on a processor or in line for one, and waiting for a disk
+WANTS_TO_RUN = "R"  # the letter of a state: on a processor, or in line for one
 LISTED = (PROC / "self" / "task" / str(os.getpid()) / "children").exists()  # not in every kernel
-OWN = ("RssAnon:", "RssShmem:", "VmSwap:")  # memory that is not that of a file
+OWN = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")  # memory that is not that of a file; what is shared, divided
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Process:
     Attributes:
         number: its own, as seen from here.
         state: a letter.
-        seconds: of processor time, with that of the children it has waited for.
+        seconds: of processor time.
+        of_children: the same, of the children that it has waited for.
         memory: bytes that are not those of a file.
         depth: how many spaces of process numbers it is in.
     """
@@ -35,20 +36,34 @@ class Process:
     number: int
     state: str
     seconds: float
+    of_children: float
     memory: int
     depth: int
 
 
 def looked_at(number: int) -> Process | None:
     """One process; None if it has ended."""
+    place = PROC / str(number)
     try:
-        fields = (PROC / str(number) / "stat").read_text().rpartition(")")[2].split()
-        lines = [line.split() for line in (PROC / str(number) / "status").read_text().splitlines()]
+        fields = (place / "stat").read_text().rpartition(")")[2].split()
+        lines = (place / "status").read_text().splitlines()
     except OSError:
         return None
-    memory = sum(int(words[1]) * 1024 for words in lines if words and words[0] in OWN)
-    depth = next((len(words) - 1 for words in lines if words and words[0] == "NSpid:"), 1)
-    return Process(number, fields[0], sum(map(int, fields[11:15])) / TICKS, memory, depth)
+    depth = next((len(line.split()) - 1 for line in lines if line.startswith("NSpid:")), 1)
+    own, waited = (sum(map(int, fields[n : n + 2])) / TICKS for n in (11, 13))
+    return Process(number, fields[0], own, waited, held(place), depth)
+
+
+def held(place: Path) -> int:
+    """Bytes of a process. Its first thread may have ended, and then any other knows of them."""
+    with contextlib.suppress(OSError):
+        for thread in (place / "task").iterdir():
+            with contextlib.suppress(OSError):
+                lines = (thread / "smaps_rollup").read_text().splitlines()
+                sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith(OWN)]
+                if sizes:
+                    return sum(sizes)
+    return 0
 
 
 def parent(number: int) -> int | None:
@@ -95,6 +110,7 @@ class Watch:
     def __init__(self, jail: int, seconds: float, idle: float, memory: int) -> None:
         self._jail, self._seconds, self._idle, self._memory = jail, seconds, idle, memory
         self._waited, self._last = 0.0, time.monotonic()
+        self._used: dict[int, float] = {}  # by each process, those too that have ended and that nobody waited for
 
     def look(self) -> str | None:
         """ "time" or "memory" when a limit is passed; the learner's processes are ended then."""
@@ -108,10 +124,12 @@ class Watch:
         began = max((p.memory for p in others if p.depth == jail.depth + 1), default=0)
         if learners and not any(process.state in WANTS_TO_RUN for process in learners):
             self._waited += now - before
+        self._used |= {process.number: process.seconds for process in learners}
+        used = max(sum(self._used.values()), sum(process.seconds + process.of_children for process in learners))
         passed = None
-        if sum(max(0, process.memory - began) for process in learners) > self._memory:
+        if sum(process.memory for process in learners) > self._memory + began:
             passed = "memory"
-        elif sum(process.seconds for process in learners) > self._seconds or self._waited > self._idle:
+        elif used > self._seconds or self._waited > self._idle:
             passed = "time"
         if passed is not None:
             with contextlib.suppress(ProcessLookupError):
