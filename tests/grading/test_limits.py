@@ -45,7 +45,58 @@ def test_of_too_many_cells_the_first_are_read(tmp_path):
     read, flags = marks.read(folder, LAB)
     assert len(read.cells) == 2_000
     assert flags == [f"{len(given.cells)} cells, of which the first 2000 are read"]
-    assert marks.first_cells('"cell_type"' * 3000) == ('"cell_type"' * 3000, []), "no notebook at all"
+
+
+STREAM = {"output_type": "stream", "name": "stdout", "text": "x"}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        {"outputs": [STREAM] * 90_000},
+        {"outputs": [STREAM] * 10_000 + [{"output_type": "q"}]},
+        {"outputs": [{"output_type": "display_data", "data": {"text/html": "x" * 10**6}, "metadata": {}}] * 5},
+        {"metadata": {"a": [{}] * 400_000}},
+        {"metadata": {"nbgrader": {"grade_id": "step", "more": [0] * 10**5}}},
+        {"attachments": {str(n): {} for n in range(10_000)}},
+    ],
+    ids=["outputs", "one that is none", "large ones", "metadata", "nbgrader's", "attachments"],
+)
+def test_what_no_mark_depends_on_is_gone_before_it_is_checked(hidden):
+    given = json.loads(nbformat.writes(submissions.solved(LAB)))
+    given["cells"][1] |= hidden
+    given["metadata"]["widgets"] = {"state": [[]] * 10_000}
+    short, flags = marks.slimmed(json.dumps(given))
+    assert flags == []
+    assert len(short) < 200_000
+    assert [cell["source"] for cell in json.loads(short)["cells"]] == [cell["source"] for cell in given["cells"]]
+
+
+@pytest.mark.parametrize("key", ["cell_type", "cell\\u005ftype"])
+def test_cells_are_counted_however_their_keys_are_written(key):
+    cells = f'{{"{key}": "code", "source": "", "metadata": {{}}, "outputs": []}}'
+    short, flags = marks.slimmed(f'{{"nbformat": 4, "cells": [{", ".join([cells] * 45_000)}]}}')
+    assert flags == ["45000 cells, of which the first 2000 are read"]
+    assert len(json.loads(short)["cells"]) == 2000
+    old, flags = marks.slimmed(f'{{"nbformat": 3, "worksheets": [{{"cells": [{", ".join([cells] * 40_000)}]}}]}}')
+    assert flags == ["40000 cells, of which the first 2000 are read"]
+    assert len(json.loads(old)["worksheets"][0]["cells"]) == 2000
+
+
+@pytest.mark.parametrize("nothing", ["[1, 2, 3]", "", "{", '{"a": ' + "[" * 1_100_000, "[" * 5000 + "]" * 5000])
+def test_what_is_no_notebook_is_said_to_be_none(nothing, tmp_path):
+    (tmp_path / f"{LAB}.ipynb").write_text(nothing)
+    read, flags = marks.read(tmp_path, LAB)
+    assert read is None
+    assert flags[-1].startswith("the file is not a notebook")
+
+
+def test_a_cell_of_another_type_is_flagged():
+    given, released = submissions.solved(LAB), submissions.given_out(LAB)
+    cell = submissions.cell(given, "step")
+    cell.cell_type = "markdown"
+    flags = marks.compared(marks.known_cells(given), marks.known_cells(released))
+    assert flags == ["cells are of another type than given out: step"]
 
 
 def test_code_that_is_too_long_is_left_out_and_a_text_is_cut():

@@ -50,6 +50,31 @@ def test_a_function_that_stands_elsewhere_too_is_flagged_and_what_ran_is_shown(d
     assert decoy in found.elsewhere.values()
 
 
+@pytest.mark.parametrize(
+    ("taken_apart", "word"),
+    [
+        (
+            "step.__code__ = (lambda weight, gradient, learning_rate: weight - learning_rate * gradient).__code__",
+            "__code__",
+        ),
+        ("def aid(w):\n    return w\naid.__globals__['step'] = lambda w, g, lr: w - lr * g", "__globals__"),
+        ("import torch\ntorch.Tensor.__add__ = torch.Tensor.__sub__", "__add__"),
+        (
+            "import inspect\ndef moved(weight, change):\n"
+            "    given = inspect.currentframe().f_back.f_locals\n    return given['weight'] - change",
+            "f_back, f_locals",
+        ),
+    ],
+)
+def test_what_takes_functions_apart_is_flagged(taken_apart, word, jail, tmp_path):
+    step = CLEAN if "moved" in taken_apart else WRONG.replace("return", "aid = globals().get('aid'); return")
+    notebook = with_cells(step=step)
+    notebook.cells.insert(3, nbformat.v4.new_code_cell(taken_apart))
+    notebook.cells.append(nbformat.v4.new_code_cell(taken_apart + "\ncheck.step(step)"))
+    flags = marked(notebook, jail, tmp_path).flags
+    assert f"step: it rests on cells that reach into Python's own parts ({word})" in flags
+
+
 def test_helpers_elsewhere_are_shown_and_not_flagged(jail, tmp_path):
     helper = "def moved(weight, change):\n    return weight - change"
     found = marked(with_cells(helper, "step_by_step = 3\nstep", step=CLEAN), jail, tmp_path)

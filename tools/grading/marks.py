@@ -30,6 +30,8 @@ from tools.grading.origins import Origins, contradicted, origins
 
 LARGEST = 50 * 2**20  # bytes of a notebook
 CELLS, SOURCE = 2_000, 1_000_000  # cells of a notebook that are read, and characters in all of them
+PARTS = 1_000_000  # lists and objects in a notebook's file
+OUTPUTS, TEXT = 50, 20_000  # of a cell, what is read of them; characters of each
 CODE, ESSAY = 100_000, 20_000  # characters of one cell with code, of one with text
 ANSWERS, MESSAGE = 20_000, 1_000  # characters that are kept of wrong answers, and of what is said of them
 FEW = 1_000  # parts of an answer that never take long to compare
@@ -126,9 +128,9 @@ def read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
         flags.append("the file is not UTF-8")
-    text, cut = first_cells(text)
-    flags += cut
     try:
+        text, cut = slimmed(text)
+        flags += cut
         with warnings.catch_warnings():  # nbformat's, on what a learner's file lacks
             warnings.simplefilter("ignore")
             notebook = nbformat.reads(text, as_version=4)
@@ -142,17 +144,56 @@ def read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str
     return notebook, flags + limited(notebook)
 
 
-def first_cells(text: str) -> tuple[str, list[str]]:
-    """A notebook's text with no more cells than anybody writes, before it is checked, and a flag if some are gone."""
-    if text.count('"cell_type"') <= CELLS:
-        return text, []
-    try:
-        data = json.loads(text)
-        number = len(data["cells"])
-        data["cells"] = data["cells"][:CELLS]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return text, []  # it is no notebook, and whoever reads it will say so
-    return json.dumps(data), [f"{number} cells, of which the first {CELLS} are read"] if number > CELLS else []
+def slimmed(text: str) -> tuple[str, list[str]]:
+    """A notebook's text without what no mark depends on, before it is checked, and a flag if cells are gone.
+
+    To check a notebook takes some microseconds for each part of it, and its outputs can have any number of them.
+
+    Raises:
+        ValueError: if it is no notebook, or has more parts than any.
+    """
+    if text.count("{") + text.count("[") > PARTS:
+        raise ValueError("too many parts")
+    data = json.loads(text)
+    if not isinstance(data, dict):
+        raise ValueError("not an object")
+    flags = []
+    data["metadata"] = {}
+    sheets = data["worksheets"] if isinstance(data.get("worksheets"), list) else [data]  # before version 4
+    for sheet in sheets[:10]:
+        cells = sheet.get("cells") if isinstance(sheet, dict) else None
+        if not isinstance(cells, list):
+            continue
+        if len(cells) > CELLS:
+            flags.append(f"{len(cells)} cells, of which the first {CELLS} are read")
+            del cells[CELLS:]
+        for cell in cells:
+            if isinstance(cell, dict):
+                slim(cell)
+    del sheets[10:]
+    return json.dumps(data), flags
+
+
+def slim(cell: dict[str, Any]) -> None:
+    """Keep of a cell's metadata what nbgrader has put there, and of its outputs the first that are printed text."""
+    if isinstance(cell.get("metadata"), dict):
+        about = cell["metadata"].get("nbgrader")
+        short = isinstance(about, dict) and len(json.dumps(about)) < 2000
+        cell["metadata"] = {"nbgrader": about} if short else {}
+    for name in ("attachments", "prompt_number"):
+        cell.pop(name, None)
+    if isinstance(cell.get("outputs"), list):
+        texts = [
+            (output["text"] if isinstance(output["text"], str) else "".join(output["text"]))[:TEXT]
+            for output in cell["outputs"][:OUTPUTS]
+            if isinstance(output, dict) and output.get("output_type") == "stream" and printable(output.get("text"))
+        ]
+        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text} for text in texts]
+
+
+def printable(text: object) -> bool:
+    """Whether this is a text, or its lines."""
+    return isinstance(text, str) or (isinstance(text, list) and all(isinstance(line, str) for line in text))
 
 
 def limited(notebook: nbformat.NotebookNode) -> list[str]:
@@ -187,6 +228,8 @@ def compared(submitted: dict[str, nbformat.NotebookNode], released: dict[str, nb
     missing = [id for id in released if id not in submitted]
     edited = [id for id in locked if id in submitted and submitted[id].source.strip() != released[id].source.strip()]
     flags = [f"cells are missing: {', '.join(missing)}"] if missing else []
+    other = [id for id in released if id in submitted and submitted[id].cell_type != released[id].cell_type]
+    flags += [f"cells are of another type than given out: {', '.join(other)}"] if other else []
     return flags + ([f"check cells were edited: {', '.join(edited)}"] if edited else [])
 
 

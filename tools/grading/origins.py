@@ -16,6 +16,13 @@ LOOK = "from tools.grading.cells import looked_at as look"
 RIGHT = re.compile(r"^✓ (\w+): Right\.", re.MULTILINE)
 
 
+# What takes a function apart, looks into another's names, or gives an operator another meaning.
+INSIDE = re.compile(
+    r"__(?:globals|code|closure|setattr)__|\bf_(?:back|locals|globals)\b|\bget_(?:objects|referrers)\b"
+    r"|(?<=\.)__\w+__(?=\s*=[^=])"
+)
+
+
 @dataclass
 class Origins:
     """Where the answers of one notebook come from.
@@ -61,9 +68,12 @@ def origins(
     if reply["status"] != "answers":
         found.flags.append(f"where the answers come from could not be seen ({reply['status']})")
         return found
-    for name, place, (elsewhere, rests_on, fault) in zip(names, own, reply["answers"][0], strict=True):
+    for name, (elsewhere, rests_on, fault) in zip(names, reply["answers"][0], strict=True):
+        words = sorted({word for number in rests_on for word in INSIDE.findall(sources[number])})
+        if words:
+            found.flags.append(f"{name}: it rests on cells that reach into Python's own parts ({', '.join(words)})")
         found.elsewhere |= {f"code cell {number + 1}": sources[number] for number in rests_on}
-        if elsewhere and place >= 0:
+        if elsewhere:
             numbers = ", ".join(str(number + 1) for number in elsewhere)
             found.flags.append(f"{name}: code cell {numbers} gives it a meaning too, outside the cell where it belongs")
         if fault:
