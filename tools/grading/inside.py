@@ -157,8 +157,6 @@ def said(data: bytes, limits: dict[str, int]) -> Reply | None:
     """The reply that a learner's process wrote, or None if it is none: the learner's code may have written it."""
     if len(data) > limits["answer_bytes"] or data.count(b",") > limits["entries"]:
         return {"status": "large"}
-    if deep(data):
-        return {"status": "large"}
     try:
         reply = json.loads(data)
         status = reply["status"]
@@ -168,6 +166,8 @@ def said(data: bytes, limits: dict[str, int]) -> Reply | None:
         return None
     if not isinstance(value, kind):
         return None
+    if deep(data):
+        return {"status": "large"}
     # half a surrogate pair can be neither stored nor shown
     return {"status": status, key: value[:500].encode(errors="replace").decode() if kind is str else value}
 
