@@ -215,7 +215,13 @@ def test_what_nobody_foresaw_about_one_learner_does_not_stop_the_class(root, mon
         return real(folder, lab)
 
     monkeypatch.setattr(marks, "read", fails_for_ann)
-    monkeypatch.setattr(Jail, "ask", lambda *given: {"status": "blank"})
+
+    def said(_, name, *given):
+        """Of trusted code, that nothing is odd; of the learner's, that it is blank."""
+        count = len(marks.find_lab(LAB).exercises) if name == "look" else 0
+        return {"status": "answers", "answers": [[[[], [], None]] * count]} if count else {"status": "blank"}
+
+    monkeypatch.setattr(Jail, "ask", said)
     for learner in ("ann", "bob"):
         weeks.hand_in(root, learner, submissions.solved(LAB))
     ann, bob = week.grade(LAB, root)
