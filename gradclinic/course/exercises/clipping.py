@@ -251,7 +251,7 @@ def _above(answers: Sequence[Any], seed: int) -> list[float]:
     """How many finite norms lie above each threshold. One that lies on a threshold counts as the share wants it."""
     counts = []
     for (norms, share), answer in zip(_recorded(seed), answers, strict=True):
-        finite, threshold = _finite(norms), float(torch.as_tensor(answer))
+        finite, threshold = _finite(norms), float(torch.as_tensor(answer, dtype=torch.float64))
         wanted = round(share * len(finite))
         above, on = int((finite > threshold).sum()), int((finite == threshold).sum())
         counts.append(float(min(max(wanted, above), above + on)))

@@ -150,7 +150,8 @@ def _rows(answer: Answer, expected: Answer) -> tuple[Tensor, Tensor] | str:
     (shape, row), (wanted_shape, wanted_row) = given, wanted
     if shape != wanted_shape:
         return f"The answer should have shape {_words(wanted_shape)}, and has {_words(shape)}."
-    if not torch.isfinite(row).all() and torch.isfinite(wanted_row).all():
+    odd = not torch.isfinite(row).all() and bool(torch.isfinite(wanted_row).all())
+    if odd or (torch.isnan(row).any() and not torch.isnan(wanted_row).any()):
         return "The answer holds a value that is not a finite number."
     return row, wanted_row
 
