@@ -2,6 +2,7 @@
 
 import dis
 import functools
+import math
 import types
 
 import pytest
@@ -91,18 +92,45 @@ def test_clues_are_seen_wherever_they_are():
     assert {2.5, 3.5, 4.5, 6.5, 7.5} <= found
 
 
-@pytest.mark.xfail(reason="the objects hold numbers of the curve, and with some seeds one is near the answer")
+RULES = {
+    "itself": float,
+    "its square": lambda n: float(n) ** 2,
+    "its root": lambda n: abs(float(n)) ** 0.5,
+    "one over it": lambda n: 1 / n if n else math.nan,
+    "one over its root": lambda n: abs(n) ** -0.5 if n else math.nan,
+}
+
+
+def read_off(exercise, cases, expected):
+    """The most answers that one rule gets right which takes the same number of each argument, from either end."""
+    held = [[n for n in reachable(case[0], {}) if isinstance(n, (int, float))] for case in cases]
+    most = max(len(numbers) for numbers in held)
+    return max(
+        sum(
+            -len(numbers) <= place < len(numbers) and exercise.differs(rule(numbers[place]), answer) is None
+            for numbers, answer in zip(held, expected, strict=True)
+        )
+        for place in range(-most, most)
+        for rule in RULES.values()
+    )
+
+
 @every_seed
 @pytest.mark.parametrize("id", ["2.1-steepest", "3.1-critical_scale", "5.2-critical_gain", "6.3-norm_factor"])
 def test_a_function_that_is_given_says_neither_its_name_nor_the_answer(id, seed):
     exercise = next(e for e in EXERCISES if e.id == id)
-    for (function, *_), answer in zip(exercise.cases(seed), exercise.expected(seed), strict=True):
+    cases, expected = exercise.cases(seed), exercise.expected(seed)
+    for function, *_ in cases:
         assert not isinstance(function, (functools.partial, types.FunctionType, types.BuiltinFunctionType))
-        said = list(reachable(function, {}))
-        assert not [word for word in said if isinstance(word, str) and word in theory.ACTIVATIONS]
-        numbers = torch.tensor([n for n in said if isinstance(n, (int, float))], dtype=torch.float64)
-        for one in (float(answer), float(answer) ** 2, 1 / float(answer)):
-            assert not torch.isclose(numbers, torch.tensor(one).double(), rtol=exercise.rtol, atol=0.0).any(), one
+        assert not [w for w in reachable(function, {}) if isinstance(w, str) and w in theory.ACTIVATIONS]
+    # of a few hundred numbers one is near an answer now and then; points are for all of them
+    assert read_off(exercise, cases, expected) <= len(cases) / 3
+
+    class Told:
+        def __init__(self, answer):
+            self.inner = [0.3, {"answer": 1 / float(answer)}, 7.0]
+
+    assert read_off(exercise, [(Told(answer),) for answer in expected], expected) == len(expected), "it would be seen"
 
 
 @quick
