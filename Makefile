@@ -17,7 +17,7 @@ $(BIN)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
-	@command -v bwrap > /dev/null || echo "To mark what learners hand in, Linux and bubblewrap are needed (apt-get install bubblewrap); nothing else needs them."
+	@command -v bwrap > /dev/null || echo "To mark what learners hand in, Linux and bubblewrap are needed (apt-get install bubblewrap libseccomp2); nothing else needs them."
 	@touch $@
 
 node_modules/.installed: package.json package-lock.json .npmrc $(BIN)/.installed

@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # this file is run by its path
 
-from tools.grading import lms, plain
+from tools.grading import groups, lms, plain
 from tools.grading.gradebook import Unusable
 from tools.grading.jail import ROOT, NoJail
 from tools.grading.ledger import Busy, alone, draw
@@ -93,6 +93,7 @@ def done(arguments: argparse.Namespace) -> str:
     seed = draw() if arguments.new_seed else arguments.seed
     if seed is not None and student is not None:
         raise ValueError("another seed asks the whole class anew: leave out the student")
+    print(groups.in_words(groups.kind_here()), flush=True)
     return summary(lab, grade(lab, root, arguments.workers, seed, student=student), root)
 
 

@@ -8,12 +8,17 @@ import pytest
 
 from tests.helpers import absent
 from tools.grading.jail import Jail, Limits
+from tools.grading.syscalls import refusals
 
 
 @pytest.fixture(scope="session")
 def bubblewrap() -> None:
     if shutil.which("bwrap") is None:
         absent("bubblewrap")
+    try:
+        refusals()
+    except OSError as error:
+        absent(str(error))
 
 
 @pytest.fixture(scope="module")

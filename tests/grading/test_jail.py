@@ -15,13 +15,13 @@ from importlib.util import find_spec
 
 import cloudpickle
 import nbformat
-import pyseccomp
 import pytest
 import torch
 
 from gradclinic.course.exercises import Exercise
 from tests.helpers import ROOT
 from tests.helpers.imports import imported
+from tools.grading import groups
 from tools.grading import jail as outside
 from tools.grading.cells import statements
 from tools.grading.groups import new_group
@@ -141,6 +141,14 @@ def test_what_the_labs_import_is_there_before_a_learners_code_runs(jail):
 ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 
 
+def test_who_marks_is_told_how_the_sums_are_limited(monkeypatch, tmp_path):
+    assert "ten times a second" in groups.in_words(groups.kind_here(tmp_path))
+    kind = groups.kind_here()
+    assert (kind is None) == ("No control group" in groups.in_words(kind))
+    monkeypatch.setattr(groups, "new_group", lambda mounted: None)
+    assert groups.kind_here() is None
+
+
 @pytest.mark.parametrize("before", [(), ORDINARY], ids=["as who runs this", "as an ordinary user"])
 def test_nothing_of_a_learner_is_in_the_memory_of_the_next(bubblewrap, before):
     if before and (os.geteuid() != 0 or subprocess.run([*before, "true"], check=False).returncode != 0):
@@ -176,6 +184,8 @@ def call(*numbers):
 
 
 def test_what_no_exercise_needs_the_kernel_refuses(jail):
+    import pyseccomp  # which fails where libseccomp is not
+
     here = pyseccomp.Arch.NATIVE
     numbers = {name: (pyseccomp.resolve_syscall(here, name), 0) for name in REFUSED}
     clone = pyseccomp.resolve_syscall(here, "clone")

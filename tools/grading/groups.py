@@ -64,6 +64,21 @@ class Group:
                     time.sleep(0.02)
 
 
+def in_words(kind: str | None) -> str:
+    """For who marks: what keeps the sum of a learner's processes within the limits."""
+    if kind is not None:
+        return f"The memory and processes of each answer are limited by the kernel, with a control group ({kind})."
+    return "No control group can be made here: the memory of each answer is looked at ten times a second, and no more."
+
+
+def kind_here(mounted: Path = MOUNTED) -> str | None:
+    """The kind of control group that can be made here; None if none can."""
+    found = new_group(mounted)
+    if found is not None:
+        found.remove()
+    return None if found is None else found.kind
+
+
 def new_group(mounted: Path = MOUNTED) -> Group | None:
     """A new control group, below that of this process where groups may hold both; None where none can be made."""
     if os.geteuid() != 0:

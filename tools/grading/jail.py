@@ -28,7 +28,7 @@ import torch
 from gradclinic.course import exercises
 from gradclinic.course.exercises import Exercise
 from tools.grading.cells.shape import deep
-from tools.grading.groups import Group, new_group
+from tools.grading.groups import Group, in_words, new_group
 from tools.grading.syscalls import refusals
 from tools.grading.watch import Watch, below
 
@@ -190,11 +190,7 @@ class Jail:
         """What keeps the sum of a learner's processes within the limits, in a sentence for who marks."""
         if self._process is None:
             self._process = self._started()
-        if self._group is not None:
-            return f"The memory and processes of each answer are limited by a control group ({self._group.kind})."
-        return (
-            f"No control group can be made here, so the sum of memory is looked at every {EVERY} seconds, and no more."
-        )
+        return in_words(None if self._group is None else self._group.kind)
 
     def _task(self, name: str, cells: Sequence[str], cases: bytes, given: Sequence[int] = ()) -> Task:
         return {
