@@ -235,29 +235,7 @@ class Record:
         "weights", where the last step left them so; "the loss" and "loss". Within a step that is their order, too:
         outputs are looked through from the input, gradients from the loss.
         """
-        rows = np.flatnonzero(self.faulty)
-        found: list[tuple[int, int, str, str]] = []
-        if len(rows):
-            what, faults, order = "output", self.output_nonfinite[rows[0]], 1
-            if not faults.any():
-                what, faults, order = "gradient", self.nonfinite[rows[0]], 3
-            layers = np.flatnonzero(faults)
-            found.append((int(self.step[rows[0]]), order, self.layers[layers[0 if order == 1 else -1]], what))
-        weights = self.bad_weights[-1] if self.bad_weights else "the model"
-        for step, order, where, what in (
-            (self.first_bad_input, 0, "the input", "input"),
-            (self.first_bad_answer, 2, "the model", "output"),
-            (self.first_bad_weights, 4, weights, "weights"),
-            (self.first_bad_loss, 5, "the loss", "loss"),
-        ):
-            if what == "weights" and step is not None and np.isfinite(self.weight_norm[self.step == step]).all(1).any():
-                continue  # that step left them as they should be: somebody has changed them since
-            if step is not None and (what != "weights" or step > 0):
-                found.append((step, order, where, what))
-        if not found:
-            return None
-        first, _, where, what = min(found)
-        return first, where, what
+        return _first_nonfinite(self)
 
     @property
     def update_ratio(self) -> np.ndarray:
@@ -336,35 +314,7 @@ class Record:
         """
         if not isinstance(later, Record):
             raise TypeError(f"then needs a Record (recorder.record), got {type(later).__name__}")
-        after = None if after is None else whole("after", after, 0)
-        for what in NAMES:
-            here, there = getattr(self, what), getattr(later, what)
-            if here != there:
-                raise ValueError(f"these records do not continue each other: {_difference(what, here, there)}")
-        if self.histogram.shape[2] != later.histogram.shape[2]:
-            raise ValueError("these records do not continue each other: only one of them counted histograms")
-        after = _end(self) if after is None else after
-        if self.last_step is not None and after > _end(self):
-            raise ValueError(f"after must be at most the last step, {_end(self)}, got {after}")
-        joined: dict[str, Any] = {}
-        for name, (shape, _) in SHAPES.items():
-            kept = (self.told_step if shape == "T" else self.step) <= after
-            joined[name] = np.concatenate([getattr(self, name)[kept], getattr(later, name)])
-        joined["step"] = np.concatenate([self.step[self.step <= after], later.step + after])
-        joined["told_step"] = np.concatenate([self.told_step[self.told_step <= after], later.told_step + after])
-        for name in ("chance_loss", *recordfile.NUMBERS):
-            joined[name] = getattr(self if math.isnan(getattr(later, name)) else later, name)
-        for name in COUNTS:
-            bad = getattr(self, name)
-            if bad is None or bad > after:
-                bad = getattr(later, name)
-                bad = None if bad is None else bad + after
-            joined[name] = bad
-        joined["bad_weights"] = self.bad_weights or later.bad_weights
-        joined["loss_kind"] = later.loss_kind or self.loss_kind
-        return replace(
-            self, **joined | {"last_step": after + _end(later), "idle_passes": 0}, loss_falls=later.loss_falls
-        )
+        return _joined(self, later, None if after is None else whole("after", after, 0))
 
 
 assert {*SHAPES, *NAMES, *COUNTS, *recordfile.OTHERS, *recordfile.NUMBERS} == {f.name for f in fields(Record)}, (
@@ -379,6 +329,61 @@ def _plain(values: Any) -> Any:
         known = known.astype(object)
         known[~np.isfinite(values)] = None
     return known.tolist()
+
+
+def _first_nonfinite(record: Record) -> tuple[int, str, str] | None:
+    rows = np.flatnonzero(record.faulty)
+    found: list[tuple[int, int, str, str]] = []
+    if len(rows):
+        what, faults, order = "output", record.output_nonfinite[rows[0]], 1
+        if not faults.any():
+            what, faults, order = "gradient", record.nonfinite[rows[0]], 3
+        layers = np.flatnonzero(faults)
+        found.append((int(record.step[rows[0]]), order, record.layers[layers[0 if order == 1 else -1]], what))
+    weights = record.bad_weights[-1] if record.bad_weights else "the model"
+    for step, order, where, what in (
+        (record.first_bad_input, 0, "the input", "input"),
+        (record.first_bad_answer, 2, "the model", "output"),
+        (record.first_bad_weights, 4, weights, "weights"),
+        (record.first_bad_loss, 5, "the loss", "loss"),
+    ):
+        if what == "weights" and step is not None and np.isfinite(record.weight_norm[record.step == step]).all(1).any():
+            continue  # that step left them as they should be: somebody has changed them since
+        if step is not None and (what != "weights" or step > 0):
+            found.append((step, order, where, what))
+    if not found:
+        return None
+    first, _, where, what = min(found)
+    return first, where, what
+
+
+def _joined(record: Record, later: Record, after: int | None) -> Record:
+    for what in NAMES:
+        here, there = getattr(record, what), getattr(later, what)
+        if here != there:
+            raise ValueError(f"these records do not continue each other: {_difference(what, here, there)}")
+    if record.histogram.shape[2] != later.histogram.shape[2]:
+        raise ValueError("these records do not continue each other: only one of them counted histograms")
+    after = _end(record) if after is None else after
+    if record.last_step is not None and after > _end(record):
+        raise ValueError(f"after must be at most the last step, {_end(record)}, got {after}")
+    joined: dict[str, Any] = {}
+    for name, (shape, _) in SHAPES.items():
+        kept = (record.told_step if shape == "T" else record.step) <= after
+        joined[name] = np.concatenate([getattr(record, name)[kept], getattr(later, name)])
+    joined["step"] = np.concatenate([record.step[record.step <= after], later.step + after])
+    joined["told_step"] = np.concatenate([record.told_step[record.told_step <= after], later.told_step + after])
+    for name in ("chance_loss", *recordfile.NUMBERS):
+        joined[name] = getattr(record if math.isnan(getattr(later, name)) else later, name)
+    for name in COUNTS:
+        bad = getattr(record, name)
+        if bad is None or bad > after:
+            bad = getattr(later, name)
+            bad = None if bad is None else bad + after
+        joined[name] = bad
+    joined["bad_weights"] = record.bad_weights or later.bad_weights
+    joined["loss_kind"] = later.loss_kind or record.loss_kind
+    return replace(record, **joined | {"last_step": after + _end(later), "idle_passes": 0}, loss_falls=later.loss_falls)
 
 
 def _end(record: Record) -> int:

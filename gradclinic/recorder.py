@@ -161,7 +161,7 @@ class Recorder:
             target_low=ends[0],
             target_high=ends[1],
             loss_falls=self.loss_falls,
-            idle_passes=watch.idle_passes,
+            idle_passes=0 if watch.step.number else watch.idle.passes(),
             **fields,
         )
 

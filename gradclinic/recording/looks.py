@@ -5,6 +5,7 @@ from collections.abc import Callable
 from gradclinic.arguments import whole
 from gradclinic.diagnosis import Diagnosis, diagnose
 from gradclinic.record import Record
+from gradclinic.recording.notes import Notes
 
 
 class Looks:
@@ -57,20 +58,24 @@ class Alarm:
         self._looks = Looks()
         self._broken = False  # whether something was not finite when it looked last
 
-    def look(self, step: int, broken: bool) -> Diagnosis | None:
-        """What the handler is to be told after this step, if anything.
+    def speak(self, step: int, broken: bool, notes: Notes) -> None:
+        """Tell the handler, if it is time to. What that raises is meant for the training: it may be to stop it.
 
         Args:
             step: one that was recorded.
             broken: whether something in the record is not finite. When that is new, it is time to look in any case.
+            notes: where it stands if no diagnosis could be made.
         """
+        found = None
+        with notes.guard("the diagnosis"):
+            found = self._look(step, broken)
+        if found is not None:
+            self._handler(found)
+
+    def _look(self, step: int, broken: bool) -> Diagnosis | None:
         if self._looks.told is not None or not (self._looks.due(step) or (broken and not self._broken)):
             return None
         self._broken = broken
         record = self._record()
         found = diagnose(record)
         return found if self._looks.alarm(found, record) else None
-
-    def sound(self, found: Diagnosis) -> None:
-        """Tell. What the handler raises is meant for the training: it may be to stop it."""
-        self._handler(found)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 
 from gradclinic.recording.answers import Answers
 from gradclinic.recording.clearing import Clearing
 from gradclinic.recording.entering import Entering
 from gradclinic.recording.finite import Finite, layers_not_finite
 from gradclinic.recording.hooks import ModelHooks, in_backward
+from gradclinic.recording.idle import Idle
 from gradclinic.recording.layers import Layer, layers_of
 from gradclinic.recording.looks import Alarm
 from gradclinic.recording.losses import Losses
@@ -19,7 +20,7 @@ from gradclinic.recording.optimizers import LISTENERS
 from gradclinic.recording.order import ForwardOrder
 from gradclinic.recording.outputs import Outputs
 from gradclinic.recording.parameters import Parameters, Reading
-from gradclinic.recording.ranks import Ranks, active, own, ranks_of
+from gradclinic.recording.ranks import Ranks, active, ranks_of
 from gradclinic.recording.rows import Rows
 from gradclinic.recording.schedule import due
 from gradclinic.recording.settings import Settings
@@ -41,6 +42,7 @@ class Watch:
         answers: the model's own input and output.
         finite: since when something is not.
         notes: what could not be measured.
+        idle: whether the model ever changes.
     """
 
     def __init__(
@@ -77,9 +79,7 @@ class Watch:
         self._reading: Reading | None = None
         self._stamp: tuple[int, int] | None = None  # of the gradients that the last step has used
         self._news = False  # whether a row was added since the alarm looked
-        self._passes_back = 0  # since no step was ever seen
-        self._start: list[tuple[nn.Parameter, Tensor]] = []  # a few weights as the first block found them
-        self._concerned = False  # whether an optimiser ever held a parameter
+        self.idle = Idle()
         self._know(self.layers)
 
     def _know(self, layers: Sequence[Layer]) -> None:
@@ -113,10 +113,7 @@ class Watch:
         if [layer.name for layer in layers] == [layer.name for layer in self.layers]:
             self._know(layers)  # fully_shard puts others into the place of those that were there
         self._open = True
-        if not self._start:
-            few = sorted((p for layer in layers for p in layer.parameters), key=lambda p: p.numel())[:3]
-            with self.notes.guard("the weights at the start"):
-                self._start = [(p, own(p.detach()).clone()) for p in few]
+        self.idle.begin(layers, self.notes)
         self.step.fresh()
         self.rows.take_back()
         self.rows.new_block()
@@ -153,12 +150,8 @@ class Watch:
         if self._ranks is not None and distributed.is_initialized():
             with self.notes.guard("what the other ranks saw"):
                 self.rows.join(self._ranks, [layer.name for layer in self.layers])
-        if ran and self.step.number == 0 and not self._concerned:
-            self.notes.add(
-                "the training",
-                "no optimiser that holds the model's parameters took a step; a loop that changes them by hand calls "
-                "recorder.capture() after loss.backward()",
-            )
+        if ran and self.step.number == 0:
+            self.idle.tell(self.notes)
 
     # --- passes --------------------------------------------------------------------------------------------------
 
@@ -182,13 +175,7 @@ class Watch:
     def _backward_begins(self) -> None:
         self._clearing.backward_begins()
         if self.step.number == 0:
-            self._passes_back += 1
-
-    @property
-    def idle_passes(self) -> int:
-        """How many times a gradient came while nothing moved the weights, if no step was ever seen."""
-        moved = any(not torch.equal(own(p.detach()), before) for p, before in self._start)
-        return 0 if self.step.number or moved else self._passes_back
+            self.idle.backward_begins()
 
     def _passed(self, module: nn.Module, inputs: object, keywords: object, output: object) -> None:
         if module is not self._model or not torch.is_grad_enabled() or torch.compiler.is_compiling() or in_backward():
@@ -206,7 +193,7 @@ class Watch:
     def before_step(self, optimizer: torch.optim.Optimizer, closure: bool) -> None:
         if not self._parameters.concern(optimizer):
             return
-        self._concerned, self._reading = True, None
+        self.idle.concerned, self._reading = True, None
         # a fused optimiser unscales, and leaves a step out, by itself
         found_inf = getattr(optimizer, "found_inf", None)
         self.step.begins(id(optimizer), left_out=found_inf is not None and bool(found_inf))
@@ -270,11 +257,8 @@ class Watch:
         news, self._news = self._news, False
         if not news or self._alarm is None or (self._ranks is not None and not self._ranks.chief):
             return
-        found = None
-        with self.notes.guard("the diagnosis"):
-            found = self._alarm.look(self.step.number, self.rows.broken() or self.losses.first_bad is not None)
-        if found is not None:
-            self._alarm.sound(found)
+        broken = self.rows.broken() or self.losses.first_bad is not None
+        self._alarm.speak(self.step.number, broken, self.notes)
 
     # --- rows ----------------------------------------------------------------------------------------------------
 

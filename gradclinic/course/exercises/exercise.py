@@ -77,7 +77,7 @@ class Exercise:
 
     def answers(self, function: Callable[..., Answer], seed: int) -> list[Answer]:
         """What ``function`` returns on each case of ``seed``; it gets copies, so it cannot change the case."""
-        return [function(*copy.deepcopy(case)) for case in self.cases(seed)]
+        return [function(*copy.deepcopy(case)) for case in _made(self.cases, seed)]
 
     def expected(self, seed: int) -> Sequence[Answer]:
         """What the reference answers on each case of ``seed``; computed once for a whole class."""
@@ -133,6 +133,12 @@ class Exercise:
                 return Verdict("blank", "Not attempted yet.")
             return Verdict("wrong", f"Your function stopped with {type(error).__name__}: {error}")
         return self.judge(answers, seed)
+
+
+@functools.lru_cache(maxsize=64)
+def _made(cases: Callable[[int], Sequence[Case]], seed: int) -> Sequence[Case]:
+    """The cases of a seed, made once for the reference, the mistakes and a learner."""
+    return cases(seed)
 
 
 @functools.lru_cache(maxsize=256)
