@@ -12,7 +12,6 @@ import torch
 from tests.helpers import ROOT
 
 Mutant = tuple[str, Callable[..., Any]]
-TURNS = 20_000  # of a loop; a mutant that takes more has no end
 
 OPERATORS = {
     ast.Add: (ast.Sub,),
@@ -81,24 +80,38 @@ def model_answer(lab: str, name: str) -> tuple[ast.FunctionDef, dict[str, Any]]:
     return function, world
 
 
-def made(function: ast.FunctionDef, world: dict[str, Any]) -> Callable[..., Any]:
-    """The function, with an end to each of its loops."""
-    turns = iter(())
+class Endless(Exception):
+    """A mutant goes on and on."""
 
-    def turn() -> None:
-        if next(turns, None) is None:
-            raise RuntimeError("it has no end")
+
+class Turns:
+    """Of the loops in one call: how many there may be, and the most that there were."""
+
+    def __init__(self) -> None:
+        self.allowed, self.most, self._taken = 20_000, 0, 0
+
+    def begin(self) -> None:
+        self._taken = 0
+
+    def turn(self) -> None:
+        self._taken += 1
+        self.most = max(self.most, self._taken)
+        if self._taken > self.allowed:
+            raise Endless
+
+
+def made(function: ast.FunctionDef, world: dict[str, Any], turns: Turns) -> Callable[..., Any]:
+    """The function, with an end to each of its loops."""
 
     guarded = copy.deepcopy(function)
     for node in ast.walk(guarded):
         if isinstance(node, (ast.While, ast.For)):
             node.body.insert(0, ast.parse("_turn()").body[0])
-    namespace = {**world, "_turn": turn}
+    namespace = {**world, "_turn": turns.turn}
     exec(compile(ast.fix_missing_locations(ast.Module([guarded], [])), "mutant", "exec"), namespace)
 
     def call(*arguments: Any) -> Any:
-        nonlocal turns
-        turns = iter(range(1, TURNS))
+        turns.begin()
         return namespace[function.name](*arguments)
 
     return call
@@ -147,7 +160,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], int]]:
             yield from _statements(getattr(statement, field, []))
 
 
-def of_code(function: ast.FunctionDef, world: dict[str, Any]) -> Iterator[Mutant]:
+def of_code(function: ast.FunctionDef, world: dict[str, Any], turns: Turns) -> Iterator[Mutant]:
     """The function with one expression changed, one statement left out, or one element fewer in a loop."""
     places = [
         (number, field, index)
@@ -168,20 +181,20 @@ def of_code(function: ast.FunctionDef, world: dict[str, Any]) -> Iterator[Mutant
                 setattr(place, field, copy.deepcopy(change))
             else:
                 getattr(place, field)[index] = copy.deepcopy(change)
-            yield label, made(twin, world)
+            yield label, made(twin, world, turns)
     for number in range(len(list(_statements(function.body)))):
         twin = copy.deepcopy(function)
         body, i = list(_statements(twin.body))[number]
         label = f"without {ast.unparse(body[i]).splitlines()[0]}"
         body[i] = ast.Pass()
-        yield label, made(twin, world)
+        yield label, made(twin, world, turns)
     for number in range(sum(isinstance(node, ast.For) for node in ast.walk(function))):
         for piece in ("1:", ":-1", "::-1"):
             twin = copy.deepcopy(function)
             loop = [node for node in ast.walk(twin) if isinstance(node, ast.For)][number]
             label = f"loop over ({ast.unparse(loop.iter)})[{piece}]"
             loop.iter = ast.parse(f"list({ast.unparse(loop.iter)})[{piece}]", mode="eval").body
-            yield label, made(twin, world)
+            yield label, made(twin, world, turns)
 
 
 # --- of what it is given, and of what it returns ---------------------------------------------------------------------
