@@ -18,12 +18,22 @@ BOOK = ROOT / "book"
 # Whole trainings of recurrent or of very deep networks take too long for more than ten seeds.
 TRAININGS_COMPARED = {"S16", "S17", "S18", "S19"}
 
-BADGE = re.compile(r"\{bdg-ref-(\w+)\}`(S\d+) ([^<`]+?) <claim-s(\d+)>`")
+BADGE = re.compile(r"\{bdg-ref-(\w+)\}`([ST]\d+) ([^<`]+?) <claim-([st]\d+)>`")
 COLOURS = {audit.HOLDS: "success", audit.CONDITION: "warning", audit.FAILS: "danger"}
+
+
+ALL = (*audit.claims(), *audit.claims("T"))
 
 
 def test_every_claim_of_these_chapters_is_measured():
     assert set(audit.claims()) == set(VERDICTS), "the audit and the list of verdicts name different claims"
+
+
+@pytest.mark.parametrize("id", audit.claims("T"))
+def test_what_the_course_states_itself_holds(id):
+    found = audit.finding(id)
+    numbers = "; ".join(f"{q.what}: {q.summary}, asked {q.expected}" for q in found.as_stated)
+    assert found.verdict == audit.HOLDS, f"{id} {found.verdict}: {numbers}"
 
 
 @pytest.mark.parametrize("id", VERDICTS)
@@ -33,7 +43,7 @@ def test_verdict_over_twenty_seeds(id):
     assert found.verdict == VERDICTS[id], f"{id} {found.verdict}, but should be {VERDICTS[id]!r}: {numbers}"
 
 
-@pytest.mark.parametrize("id", VERDICTS)
+@pytest.mark.parametrize("id", ALL)
 def test_what_is_random_is_measured_on_twenty_seeds(id):
     found = audit.finding(id)
     counts = {len(quantity.measured) for quantity in (*found.as_stated, *found.corrected)}
@@ -62,7 +72,7 @@ def marks():
 def test_marks_on_the_pages_say_what_the_audit_found():
     assert marks(), "no page carries a claim mark"
     for page, colour, id, words, link in marks():
-        assert id == f"S{link}", f"{page}: the mark {id} links to claim S{link}"
+        assert id == link.upper(), f"{page}: the mark {id} links to claim {link.upper()}"
         found = audit.finding(id).verdict
         assert words == found, f"{page}: the mark says {id} {words}, the audit says it {found}"
         assert colour == COLOURS[found], f"{page}: the mark of {id} has the colour of another verdict"
@@ -70,12 +80,12 @@ def test_marks_on_the_pages_say_what_the_audit_found():
 
 def test_every_claim_stands_on_a_page_and_in_the_audit():
     shown = {id for page, _, id, _, _ in marks() if page != "audit.md"}
-    assert shown == set(audit.claims()), f"not marked on any page: {set(audit.claims()) - shown}"
+    assert shown == set(ALL), f"not marked on any page: {set(ALL) - shown}"
     sections = re.findall(
-        r"\(claim-(s\d+)\)=\n### (S\d+): .+\n\n```\{code-cell\} python\n.*\naudit\.finding\(\"(S\d+)\"\)",
+        r"\(claim-([st]\d+)\)=\n### ([ST]\d+): .+\n\n```\{code-cell\} python\n.*\naudit\.finding\(\"([ST]\d+)\"\)",
         (BOOK / "audit.md").read_text(),
     )
-    assert {row[1] for row in sections} == set(audit.claims()), "the audit page lacks a claim's section"
+    assert {row[1] for row in sections} == set(ALL), "the audit page lacks a claim's section"
     for label, heading, shown_id in sections:
         assert label.upper() == heading == shown_id, f"the section {heading} shows {shown_id}"
 

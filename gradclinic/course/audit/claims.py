@@ -68,7 +68,7 @@ class Finding:
     """A claim with its measurements.
 
     Attributes:
-        id: S1, S2, ... in the order of the source document.
+        id: S1, S2, ... in the order of the source document; T1, T2, ... for what the course states itself.
         statement: what it states, in short.
         as_stated: measurements of the statement as it stands.
         correction: the statement that is true instead, if the claim does not hold as it stands.
@@ -119,9 +119,9 @@ def claim(id: str) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
     return register
 
 
-def claims() -> tuple[str, ...]:
-    """The ids of all claims measured so far, in the order of the source document."""
-    return tuple(sorted(_CLAIMS, key=lambda id: int(id[1:])))
+def claims(whose: str = "S") -> tuple[str, ...]:
+    """The ids of the claims of the source document, in its order; or with "T" those of the course itself."""
+    return tuple(sorted((id for id in _CLAIMS if id.startswith(whose)), key=lambda id: int(id[1:])))
 
 
 @functools.cache
@@ -132,23 +132,26 @@ def finding(id: str) -> Finding:
         ValueError: for an unknown id.
     """
     if id not in _CLAIMS:
-        raise ValueError(f"unknown claim {id!r}; measured are {', '.join(claims())}")
+        raise ValueError(f"unknown claim {id!r}; measured are {', '.join(claims() + claims('T'))}")
     return _CLAIMS[id]()
 
 
 class _Overview:
-    """All claims and their verdicts, as a table that links to each claim's own section."""
+    """Claims and their verdicts, as a table that links to each claim's own section."""
+
+    def __init__(self, whose: str):
+        self._whose = whose
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f'<tr><td><a href="#claim-{id.lower()}">{id}</a></td><td>{escape(finding(id).statement)}</td>'
             f"<td>{finding(id).verdict}</td></tr>"
-            for id in claims()
+            for id in claims(self._whose)
         )
         head = "<thead><tr><th>id</th><th>statement, in short</th><th>verdict</th></tr></thead>"
         return f'<div class="gradclinic-table"><table>{head}<tbody>{rows}</tbody></table></div>'
 
 
-def overview() -> _Overview:
-    """Every claim with its verdict, to be shown in a notebook."""
-    return _Overview()
+def overview(whose: str = "S") -> _Overview:
+    """Every claim of the source document, or with "T" of the course, with its verdict: to be shown in a notebook."""
+    return _Overview(whose)

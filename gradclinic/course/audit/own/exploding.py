@@ -1,0 +1,1 @@
+"""Own claims about what explodes, and what a loss that rises tells."""

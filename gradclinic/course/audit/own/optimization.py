@@ -1,0 +1,1 @@
+"""Own claims about descent: bowls, momentum, Adam, and networks that are no bowl."""

@@ -1,0 +1,1 @@
+"""Own claims about clipping, gates, norms and skips."""

@@ -1,0 +1,1 @@
+"""Own claims about the factor of a layer, about starts and activations."""
