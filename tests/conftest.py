@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.helpers import ROOT, absent
+from tests.helpers.browser import new_page
 from tools import measurements, tarball
 
 # Before the package is imported: the pages' measurements and the tests' are the same ones. Workers inherit the folder.
@@ -80,13 +81,5 @@ def browser() -> Iterator["playwright.sync_api.Browser"]:  # noqa: F821  (import
 
 @pytest.fixture
 def page(browser):
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.noise = []
-    page.on("console", lambda message: page.noise.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.noise.append(str(error)))
-    page.asked = []
-    page.on("request", lambda request: page.asked.append(request.url))
-    yield page
-    context.close()
+    with new_page(browser) as page:
+        yield page

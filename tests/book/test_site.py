@@ -1,7 +1,6 @@
 """The built site in a real browser: quiet, self-contained, every control alive."""
 
 import gzip
-import tarfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -9,7 +8,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from tests.helpers import page_names
-from tests.helpers.browser import repainted, visit
+from tests.helpers.accessibility import check
+from tests.helpers.browser import new_page, repainted, visit
 
 PAGES = page_names()
 HEAVIEST = 300_000  # bytes, gzipped: what a page may weigh without the files that all pages share
@@ -19,9 +19,16 @@ SHOWN = """explorer => [...explorer.querySelectorAll('svg')].filter(e => e.check
     .map(e => e.outerHTML).join('')"""
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_page_is_quiet_and_asks_no_other_host(name, page, address):
-    visit(page, f"{address}/{name}.html")
+@pytest.fixture(scope="module", params=PAGES)
+def page(request, browser, address):
+    """Each page is opened once, for all tests that look at it: the first of them right after it was loaded."""
+    with new_page(browser) as page:
+        page.name = request.param
+        visit(page, f"{address}/{page.name}.html")
+        yield page
+
+
+def test_page_is_quiet_and_asks_no_other_host(page, address):
     assert page.noise == []
     outside = [
         url for url in page.asked if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(address)
@@ -31,35 +38,27 @@ def test_page_is_quiet_and_asks_no_other_host(name, page, address):
     assert page.locator("article h1").count() == 1
 
 
-@pytest.fixture(scope="session")
-def saved_copy(packed, tmp_path_factory) -> Path:
-    """What `make tarball` packs, unpacked."""
-    folder = tmp_path_factory.mktemp("saved") / "a copy"  # a blank in the path, as at home
-    with tarfile.open(packed[0]) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "site"
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_page_works_from_a_saved_copy(name, page, saved_copy):
-    visit(page, (saved_copy / f"{name}.html").as_uri())
-    assert page.noise == []
-    assert [url for url in page.asked if urlsplit(url).scheme not in ("file", "data", "blob")] == []
+def test_page_is_readable_by_everyone_in_light_and_wide(page):
+    check(page)
 
 
 def explorers(page) -> list:
     return page.locator(".cell_output:has(.widget-vbox)").all()
 
 
-def has_widgets(name: str, site: Path) -> bool:
-    return "jupyter.widget-view" in (site / f"{name}.html").read_text()
+def test_every_frame_of_an_explorer_has_its_own_text_alternative(page):
+    for explorer in explorers(page):
+        texts = explorer.evaluate(
+            "e => [...e.querySelectorAll('.gradclinic-figures')].map(f => "
+            "[...f.querySelectorAll('svg')].map(s => s.getAttribute('aria-label')).join(' '))"
+        )
+        assert all(text.strip() for text in texts)
+        assert len(set(texts)) == len(texts)
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_control_changes_its_picture_by_keyboard_and_by_mouse(name, page, site, address):
-    visit(page, f"{address}/{name}.html")
+def test_every_control_changes_its_picture_by_keyboard_and_by_mouse(page, site):
     found = explorers(page)
-    assert bool(found) == has_widgets(name, site)
+    assert bool(found) == ("jupyter.widget-view" in (site / f"{page.name}.html").read_text())
     for explorer in found:
         controls = explorer.locator(".widget-hslider, .widget-toggle-buttons").all()
         assert controls, "an explorer without a control"
@@ -126,18 +125,6 @@ def test_every_picture_has_a_text_alternative(name, site):
         assert image.get("alt", "").strip(), image.get("src")
     for drawing in article.find_all("svg", recursive=True):
         assert drawing.get("aria-label", "").strip() or drawing.get("aria-hidden") == "true"
-
-
-@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith("book/reference")])
-def test_every_frame_of_an_explorer_has_its_own_text_alternative(name, page, site, address):
-    visit(page, f"{address}/{name}.html")
-    for explorer in explorers(page):
-        texts = explorer.evaluate(
-            "e => [...e.querySelectorAll('.gradclinic-figures')].map(f => "
-            "[...f.querySelectorAll('svg')].map(s => s.getAttribute('aria-label')).join(' '))"
-        )
-        assert all(text.strip() for text in texts)
-        assert len(set(texts)) == len(texts)
 
 
 def test_links_inside_the_book_lead_somewhere(site):

@@ -1,5 +1,25 @@
 """A page as a reader sees it: with its widgets and formulas drawn."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def new_page(browser, theme: str = "light", width: int = 1280) -> Iterator:
+    """An empty page that notes its errors (``noise``) and what it asks for (``asked``)."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+    chosen = f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
+    context.add_init_script(f"try {{ {chosen} }} catch {{}}")  # a frame without an address has no storage
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.noise = []
+    page.on("console", lambda message: page.noise.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.noise.append(str(error)))
+    page.asked = []
+    page.on("request", lambda request: page.asked.append(request.url))
+    yield page
+    context.close()
+
 
 def visit(page, url: str) -> None:
     """Open a page and wait until its widgets and formulas are drawn."""
