@@ -31,6 +31,10 @@ CURVES = {"RNN": [[1e-8, 1e-4, 1.0], [1e-6, 1e-4, 1.0]], "LSTM": [[0.5, 0.7, 1.0
 # name -> a figure of ordinary data, and facts that its text alternative has to name
 ORDINARY = {
     "descent_path": (lambda: figures.descent_path(walk(0.5), (1.0, 0.1)), ("converges", "12 steps", "0.000244")),
+    "chain": (
+        lambda: figures.chain(["$x$", "$z_1$", "loss"], [1.0, 0.5, 0.125], [0.25, 0.5, 1.0], "A chain"),
+        ("A chain", "3 numbers", "x is 1, its gradient 0.25", "loss is 0.125, its gradient 1"),
+    ),
     "descent_error": (lambda: figures.descent_error(walk(-1.1), 2.1), ("diverges", "from 1 ", "3.14", "1.1")),
     "activation_and_slope": (lambda: figures.activation_and_slope("sigmoid"), ("sigmoid", "0.25", "0.00034")),
     "saturation": (lambda: figures.saturation("tanh", Z, 0.8), ("80%", "mean slope is 0.05", "8")),

@@ -1,0 +1,68 @@
+"""A network of a few numbers, with its signal and its gradient written on it."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from gradclinic.plots.style import PALETTE, styled, titled
+
+
+def _short(value: float) -> str:
+    return "NaN" if math.isnan(value) else f"{value:.3g}"
+
+
+@styled
+def chain(names: Sequence[str], signal: Sequence[float], gradient: Sequence[float], title: str) -> Figure:
+    """A chain of numbers, each computed from the one before: what each is, and how fast the loss rises with it.
+
+    Args:
+        names: of the numbers, from the input to the loss, at least two; matplotlib's mathtext is understood.
+        signal: their values.
+        gradient: the derivative of the last with respect to each of them, which is 1 for the last.
+        title: what the figure shows.
+    Raises:
+        ValueError: for fewer than two names, or lists of different lengths.
+    """
+    if len(names) < 2 or not len(names) == len(signal) == len(gradient):
+        raise ValueError(
+            f"at least two names are needed, and a signal and a gradient for each; "
+            f"got {len(names)}, {len(signal)} and {len(gradient)}"
+        )
+    figure, axes = titled(title, "from the input to the loss", "gradient, and value")
+    axes.grid(visible=False)
+    places = range(len(names))
+    axes.plot(places, [0.0] * len(names), color=PALETTE["neutral"], linewidth=1.5, zorder=1)
+    axes.plot(places, [0.0] * len(names), "o", color=PALETTE["neutral"], markersize=9, zorder=2)
+    for place, name, value, slope in zip(places, names, signal, gradient, strict=True):
+        axes.annotate(name, (place, 0), (0, -17), textcoords="offset points", ha="center", va="center")
+        axes.annotate(_short(value), (place, 0), (0, 34), textcoords="offset points", ha="center", va="center")
+        axes.annotate(
+            _short(slope),
+            (place, 0),
+            (0, -50),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            color=PALETTE["exploding"],
+        )
+    axes.annotate("value", (0, 0), (0, 54), textcoords="offset points", ha="center", va="center", fontsize=9)
+    axes.annotate(
+        "gradient",
+        (0, 0),
+        (0, -70),
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        fontsize=9,
+        color=PALETTE["exploding"],
+    )
+    axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(-1, 1), xticks=[], yticks=[])
+    axes.spines[["left", "bottom"]].set_visible(False)
+    plain = [name.replace("$", "").replace("_", "") for name in names]
+    said = "; ".join(
+        f"{name} is {_short(value)}, its gradient {_short(slope)}"
+        for name, value, slope in zip(plain, signal, gradient, strict=True)
+    )
+    figure.set_label(f"{title}. A chain of {len(names)} numbers from the input to the loss: {said}.")
+    return figure
