@@ -99,3 +99,11 @@ def test_a_test_file_imports_no_other_test_file():
         names = {f"{getattr(node, 'module', None) or ''}.{alias.name}" for node in imports for alias in node.names}
         borrowed = {name for name in names if any(part.startswith("test_") for part in name.split("."))}
         assert not borrowed, f"{path.name} imports {borrowed}; what tests share stands in tests/helpers"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "gradclinic").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_file_is_longer_than_500_lines_and_no_class_than_250(path):
+    text = path.read_text()
+    classes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+    assert len(text.splitlines()) <= 500
+    assert [c.name for c in classes if c.end_lineno - c.lineno + 1 > 250] == []
