@@ -1,6 +1,7 @@
 """Measure anew all that takes long, and keep it in the repository: `make measure`.
 
 python -m tools.measure                 execute every page and every lab from scratch, and keep what they measured
+python -m tools.measure --missing       only what is not kept, or whose code has changed
 python -m tools.measure --drawn TEXT    compute a few kept results anew, which ones this text decides, and compare
 
 A page that is executed afterwards shows the kept numbers. Numbers that agree with those kept before stay as they are.
@@ -100,14 +101,14 @@ def merged(new: dict[str, Any], old: dict[str, Any]) -> tuple[dict[str, Any], li
     return {**new, "entries": entries}, said
 
 
-def measure(root: Path) -> bool:
-    """Execute everything from scratch, and write what the repository should keep.
+def measure(root: Path, missing: bool = False) -> bool:
+    """Execute everything from scratch, or only what is ``missing``, and write what the repository should keep.
 
     Returns whether all went well, and whatever the same code had given before came out again.
     """
-    for made in (".jupyter_cache", "runs", "measurements"):
+    for made in () if missing else (".jupyter_cache", "runs", "measurements"):
         shutil.rmtree(root / "_build" / made, ignore_errors=True)
-    measurements.prepare(root, with_kept=False)
+    measurements.prepare(root, with_kept=missing)
     if not book.execute(root, timeout=PATIENCE):
         return False
     target, said, calls, size = measurements.kept(root), [], 0, 0
@@ -137,6 +138,7 @@ def draw(root: Path, by: str) -> bool:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--missing", action="store_true", help="measure only what is not kept")
     parser.add_argument("--drawn", metavar="TEXT", help="compare a few that are kept; which ones, this text decides")
     arguments = parser.parse_args()
     if platform.machine() not in ("x86_64", "AMD64"):
@@ -145,5 +147,5 @@ if __name__ == "__main__":
         command = [sys.executable, "-m", "tools.measure", *sys.argv[1:]]
         sys.exit(subprocess.run(command, check=False, env=os.environ | measurements.PORTABLE).returncode)
     torch.set_num_threads(1)
-    fine = measure(book.ROOT) if arguments.drawn is None else draw(book.ROOT, arguments.drawn)
+    fine = measure(book.ROOT, arguments.missing) if arguments.drawn is None else draw(book.ROOT, arguments.drawn)
     sys.exit(not fine)
