@@ -40,7 +40,9 @@ NORMALIZE = Remedy(
     "normalization", "Normalise inside each block (batch or layer norm).", "remedies/batch-normalization"
 )
 SKIP = Remedy(
-    "skip connections", "Add skip connections, the branch scaled by 1/sqrt(depth).", "remedies/skip-connections"
+    "skip connections",
+    "Add skip connections, each branch scaled by 1/depth or ending in a linear layer that starts at 0.",
+    "remedies/skip-connections",
 )
 CLIP = Remedy(
     "clipping", "Clip the gradient by its norm, at a value that most recorded steps stay below.", "remedies/clipping"

@@ -28,7 +28,7 @@ from gradclinic.record import Record
 from tools import book, measurements
 
 WORTH = 0.2  # CPU seconds; a call that takes less is not kept in the repository,
-DENSITY = 1e-4  # nor one that takes fewer CPU seconds for each byte
+DENSITY = 2.5e-4  # nor one that takes fewer CPU seconds for each byte
 TOLERANCE = 1e-6  # of ``apart``; on x86 results were the same to the last bit, but for single sums in float64
 PATIENCE = 3600  # seconds for one cell, which computes here what elsewhere it reads
 SECONDS = 12  # of computing, for those that are drawn

@@ -20,7 +20,8 @@ from typing import Any
 from tools.imports import Place, sources
 
 MARK = Place("gradclinic.course.audit.claims", "memory")  # what decorates each function whose results are kept
-KEEPER = "gradclinic.course.audit.kept"  # which is no part of what it keeps
+# What keeps, and the words of advice that come with a diagnosis: neither is part of what is measured.
+APART = {"gradclinic.course.audit.kept", "gradclinic.remedies"}
 MEASURED_WITH = ("torch", "numpy")
 
 # For the environment, before PyTorch is loaded: no instructions that only some processors have.
@@ -33,7 +34,7 @@ def keys(root: Path) -> dict[str, str]:
     pins = [f"{name}=={version(name).partition('+')[0]}" for name in MEASURED_WITH]
     found = {}
     for place in package.decorated(MARK):
-        reached = {other for other in package.of_name(*place) if other.module != KEEPER}
+        reached = {other for other in package.of_name(*place) if other.module not in APART}
         found[".".join(place)] = hashlib.sha256("\0".join([package.digest(reached), *pins]).encode()).hexdigest()[:16]
     return found
 

@@ -59,6 +59,7 @@ def labelled(text: str = "a figure") -> Figure:
 
 
 PATH = torch.ones(4, 2)
+EYE = torch.eye(2)
 SPREAD = {"relu": {1: [0.9, 0.8], 20: [0.7, 0.6]}}
 
 BAD = [
@@ -86,9 +87,9 @@ BAD = [
     (theory.variance_map, lambda: theory.variance_map("tanh", 1.0, -3.0), ValueError, r"variance.*-3\.0"),
     (theory.variance_map, lambda: theory.variance_map("tanh", 1.0, bias_std=INF), ValueError, r"bias_std.*finite.*inf"),
     (theory.variance_map, lambda: theory.variance_map(torch.sum, 1.0), ValueError, r"shape.*got \(\)"),
-    (theory.chi, lambda: theory.chi("swish", 1.0), ValueError, rf"'swish'.*{ACTIVATIONS}"),
-    (theory.chi, lambda: theory.chi("tanh", True), TypeError, r"weight_std.*number.*True"),
-    (theory.chi, lambda: theory.chi("tanh", -0.5), ValueError, r"weight_std.*at least 0.*-0\.5"),
+    (theory.chi, lambda: theory.chi("swish", 1.0, 1.0), ValueError, rf"'swish'.*{ACTIVATIONS}"),
+    (theory.chi, lambda: theory.chi("tanh", True, 1.0), TypeError, r"weight_std.*number.*True"),
+    (theory.chi, lambda: theory.chi("tanh", -0.5, 1.0), ValueError, r"weight_std.*at least 0.*-0\.5"),
     (theory.chi, lambda: theory.chi("tanh", 1.0, NAN), ValueError, r"variance.*finite.*nan"),
     (theory.fixed_point, lambda: theory.fixed_point("tanh", 1.0, 0.0), ValueError, r"variance.*above 0.*0\.0"),
     (theory.fixed_point, lambda: theory.fixed_point("tanh", "one"), TypeError, r"weight_std.*number.*'one'"),
@@ -278,6 +279,46 @@ BAD = [
     (figures.descent_path, lambda: figures.descent_path(PATH, [1, -3]), ValueError, r"each of curvatures.*above 0.*-3"),
     (figures.descent_error, lambda: figures.descent_error(torch.ones(1, 2), 1.0), ValueError, r"steps \+ 1.*\(1, 2\)"),
     (figures.descent_error, lambda: figures.descent_error(PATH, -0.5), ValueError, r"rate_times_curvature.*0.*-0\.5"),
+    (
+        figures.optimizer_paths,
+        lambda: figures.optimizer_paths({}, EYE, "t"),
+        ValueError,
+        r"between 1 and 4 paths.*\[\]",
+    ),
+    (
+        figures.optimizer_paths,
+        lambda: figures.optimizer_paths({"a": [1.0]}, EYE, "t"),
+        ValueError,
+        r"steps \+ 1.*\(1,\)",
+    ),
+    (figures.optimizer_paths, lambda: figures.optimizer_paths({"a": PATH}, -EYE, "t"), ValueError, r"hessian.*-1\.0"),
+    (figures.error_by_direction, lambda: figures.error_by_direction({}, "t"), ValueError, r"between 1 and 4.*\[\]"),
+    (figures.error_by_direction, lambda: figures.error_by_direction({"a": [1]}, "t"), ValueError, r"one step.*\(1,\)"),
+    (
+        figures.error_by_direction,
+        lambda: figures.error_by_direction({"a": [1, 2], "b": [1, 2, 3]}, "t"),
+        ValueError,
+        r"one shape.*\(2,\).*\(3,\)",
+    ),
+    (
+        figures.curvature_by_step,
+        lambda: figures.curvature_by_step([0], [1], 0),
+        ValueError,
+        r"learning_rate.*above 0.*0",
+    ),
+    (figures.curvature_by_step, lambda: figures.curvature_by_step([0], [1], "1"), TypeError, r"learning_rate.*'1'"),
+    (
+        figures.curvature_by_step,
+        lambda: figures.curvature_by_step([1, 1], [1, 1], 1),
+        ValueError,
+        r"at must.*\[1\.0, 1",
+    ),
+    (
+        figures.curvature_by_step,
+        lambda: figures.curvature_by_step([1, 2], [1], 1),
+        ValueError,
+        r"one for each.*\[1\.0\]",
+    ),
     (figures.activation_and_slope, lambda: figures.activation_and_slope("sig"), ValueError, rf"'sig'.*{ACTIVATIONS}"),
     (
         figures.saturation,

@@ -120,6 +120,20 @@ ORDINARY = {
         lambda: figures.step_sizes({"SGD": [1.0, 50.0, 1.0], "Adam": [1.0, 0.9, 0.3]}, 1),
         ("3 steps", "step 1", "SGD 50 at the spike, 1 at the end", "Adam 0.9 at the spike, 0.3 at the end"),
     ),
+    "optimizer_paths": (
+        lambda: figures.optimizer_paths(
+            {"SGD": walk(0.5), "Adam": walk(0.1, steps=2)}, [[1.0, 0.2], [0.2, 0.5]], "Two"
+        ),
+        ("Two", "from 1.41 away", "SGD ends 0.00035 from", "Adam ends 0.014 from"),
+    ),
+    "error_by_direction": (
+        lambda: figures.error_by_direction({"steep": [1.0, -0.5, 0.25], "flat": [2.0, 1.9, 1.8]}, "Momentum 0"),
+        ("Momentum 0", "2 steps", "steep from 1 to 0.25", "flat from 2 to 1.8"),
+    ),
+    "curvature_by_step": (
+        lambda: figures.curvature_by_step([0, 10, 20], [12.0, 6.0, 5.1], 0.4),
+        ("3 steps up to 20", "12 at the first", "5.1 at the last", "learning rate is 5"),
+    ),
 }
 
 # The same functions where the data has nothing, too much, or no number to show.
@@ -156,6 +170,12 @@ UNUSUAL = {
     "gradient left alone": lambda: figures.clipped_arrows(torch.tensor([0.0, 1.0]), 5.0),
     "norms of nothing": lambda: figures.clipping_threshold([0.0, NAN, INF], 1.0),
     "steps of nothing": lambda: figures.step_sizes({"SGD": [0.0]}, 0),
+    "optimiser that is lost": lambda: figures.optimizer_paths(
+        {"SGD": walk(-1e40), "Adam": walk(NAN)}, np.eye(2), "lost"
+    ),
+    "errors that are lost": lambda: figures.error_by_direction({"steep": [0.0, 0.0], "flat": [NAN, INF]}, "lost"),
+    "curvature that is lost": lambda: figures.curvature_by_step([0, 1], [NAN, NAN], 0.1),
+    "curvature lost on the way": lambda: figures.curvature_by_step([0, 1], [80.0, NAN], 0.1),
     "walk that is lost": lambda: figures.loss_along_gradient([0.0, 1.0], {"exploding": [2.0, NAN]}),
 }
 
@@ -491,3 +511,30 @@ def test_shares_are_drawn_against_their_setting():
     x, y = line(figure, "a")
     assert x.tolist() == [1, 10]
     assert np.allclose(y, [0.3, 0.6])
+
+
+def test_each_optimiser_is_drawn_where_it_went():
+    paths = {"SGD": walk(0.5, steps=3), "Adam": walk(-0.9, steps=3)}
+    figure = figures.optimizer_paths(paths, [[1.0, 0.0], [0.0, 0.1]], "both")
+    for name, path in paths.items():
+        np.testing.assert_allclose(np.transpose(line(figure, name)), path.numpy())
+
+
+def test_errors_are_drawn_by_their_size():
+    figure = figures.error_by_direction({"steep": [1.0, -0.5, 0.0], "flat": [2.0, 1.9, 1.8]}, "errors")
+    np.testing.assert_allclose(line(figure, "steep")[1], [1.0, 0.5, NAN])
+    np.testing.assert_allclose(line(figure, "flat")[1], [2.0, 1.9, 1.8])
+    assert figure.axes[0].get_yscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("curvature", "words"),
+    [([12.0, 5.5], "comes down"), ([3.0, 5.0], "begins below"), ([12.0, 30.0], "stays above"), ([80.0, NAN], "lost")],
+)
+def test_a_curvature_stands_beside_two_over_the_rate_and_is_called_what_it_does(curvature, words):
+    figure = figures.curvature_by_step([0, 7], curvature, 0.4)
+    drawn_line = figure.axes[0].get_lines()[0]
+    assert drawn_line.get_xdata().tolist() == [0, 7]
+    np.testing.assert_allclose(drawn_line.get_ydata(), curvature)
+    assert level(figure, 5.0)
+    assert words in figure.axes[0].get_title(loc="left")

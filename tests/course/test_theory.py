@@ -1,6 +1,10 @@
 """The predictions agree with closed forms, with autograd and with an integrator that shares no line with them."""
 
+import ast
+import contextlib
+import io
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -11,6 +15,7 @@ from scipy.stats import chi2
 from torch.nn import functional
 
 from gradclinic.course import theory, training
+from tests.helpers import ROOT
 
 VARIANCES = [1e-4, 1e-2, 0.25, 1.0, 10.0, 1e2, 1e4]
 
@@ -387,7 +392,7 @@ def test_the_critical_scale_of_gelu_and_silu_is_an_edge(activation):
     close(theory.variance_map(activation, scale, 1.0), 1.0, "a signal of size 1 is kept", rel=1e-5)
     assert theory.fixed_point(activation, scale, 0.9) == 0
     assert theory.fixed_point(activation, scale, 1.1) == math.inf
-    assert theory.chi(activation, scale) > 1.05, "and there the gradient grows"
+    assert theory.chi(activation, scale, 1.0) > 1.05, "and there the gradient grows"
 
 
 @pytest.mark.parametrize(
@@ -395,6 +400,7 @@ def test_the_critical_scale_of_gelu_and_silu_is_an_edge(activation):
 )
 def test_the_correlation_length_is_how_fast_the_correlation_of_two_sampled_signals_settles(weight_std, bias_std):
     # iterate the map of correlations itself by Monte Carlo quadrature over pairs, and read the rate off its slope
+    # where the signal dies out, ``following`` is the covariance over a fixed size: the correlation itself stays (T21)
     q = theory.fixed_point("tanh", weight_std, bias_std=bias_std) or 1e-12
     generator = torch.Generator().manual_seed(0)
     u, w = torch.randn(2, 2_000_000, generator=generator, dtype=torch.float64) * math.sqrt(q)
@@ -454,3 +460,73 @@ def test_with_batch_norm_the_factor_is_that_of_yang_and_never_below_1():
     assert theory.batch_norm_factor("linear") == pytest.approx(1, rel=1e-9)
     for activation in (*theory.ACTIVATIONS, torch.nn.functional.elu, torch.sin):
         assert theory.batch_norm_factor(activation) >= 1 - 1e-9
+
+
+# --- chi in the book: each number that is shown is recomputed from the variance that stands beside it ---
+
+
+def cells_with_chi() -> dict[str, list[str]]:
+    """Of each page of the book, the code cells that call ``theory.chi``."""
+    found = {}
+    for page in sorted((ROOT / "book").rglob("*.md")):
+        cells = re.findall(r"```\{code-cell\} python\n(?::[^\n]*\n)*(.*?)```", page.read_text(), re.DOTALL)
+        calling = [code for code in cells if "theory.chi(" in code]
+        if calling:
+            found[page.relative_to(ROOT / "book").as_posix()] = calling
+    return found
+
+
+def shown(page: str, **given: object) -> tuple[str, dict[str, str], dict[str, object]]:
+    """What the cells of a page that call ``theory.chi`` print, what they glue, and the names they leave behind."""
+    glued: dict[str, str] = {}
+    names = {"math": math, "theory": theory, "glue": lambda name, text, display: glued.update({name: text}), **given}
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        for code in cells_with_chi()[page]:
+            exec(code, names)
+    return printed.getvalue(), glued, names
+
+
+def settled(activation: str, weight_std: float) -> float:
+    """Where the variance goes, by walking there with the independent integrator."""
+    q = 1.0
+    for _ in range(60):
+        q = weight_std**2 * SECOND_MOMENT[activation](q)
+    return q
+
+
+def test_these_pages_show_a_chi():
+    assert set(cells_with_chi()) == {"remedies/activations.md", "vanishing/why.md"}, "recompute it here as well"
+
+
+def test_chi_assumes_no_variance():
+    with pytest.raises(TypeError, match="variance"):
+        theory.chi("tanh", 1.0)
+
+
+def test_why_prints_each_chi_with_its_variance():
+    printed, glued, _ = shown("vanishing/why.md", few=lambda value: f"{value:g}")
+    line = r"^(\w+) +weight scale ([\d.]+), (layer 1|deep down) *, variance ([\d.]+): chi = ([\d.]+)$"
+    rows = re.findall(line, printed, re.MULTILINE)
+    assert len(rows) == len(printed.splitlines()) == 8, printed
+    for activation, scale, layer, variance, chi in rows:
+        weight_std = math.sqrt(2) if scale == "1.41" else float(scale)
+        expected = weight_std**2 * SQUARED_SLOPE[activation](max(float(variance), 1e-6))
+        assert float(chi) == pytest.approx(expected, abs=1e-3), f"{activation} at {scale}, variance {variance}"
+        if layer == "layer 1":
+            assert float(variance) == pytest.approx(weight_std**2, abs=1e-3), "of inputs with mean square 1"
+    for scale in (1.0, 0.5):
+        q = settled("sigmoid", scale)
+        assert glued[f"q-{scale:g}"] == f"{q:.2f}"
+        assert glued[f"chi-{scale:g}"] == f"{scale**2 * SQUARED_SLOPE['sigmoid'](q):.3f}"
+
+
+def test_activations_shows_the_chi_of_a_kept_signal_of_variance_1():
+    text = (ROOT / "book" / "remedies" / "activations.md").read_text()
+    listed = re.search(r"^NAMES = (\{.*?\})$", text, re.MULTILINE)
+    assert listed, "the page names its activations"
+    _, _, names = shown("remedies/activations.md", NAMES=ast.literal_eval(listed[1]))
+    assert {"tanh", "sigmoid", "relu", "gelu"} <= set(names["then"])
+    for activation, chi in names["then"].items():
+        scale = SECOND_MOMENT[activation](1.0) ** -0.5
+        close(names["keeping"][activation], scale, f"the scale at which {activation} keeps variance 1")
+        close(chi, scale**2 * SQUARED_SLOPE[activation](1.0), f"chi of {activation} there")

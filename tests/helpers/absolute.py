@@ -7,6 +7,7 @@ MERELY = "only in the sense of no more than, about what the page shows"
 MANUAL = "it says what a command does, and a test of that command holds it to its word"
 ADVICE = "advice, not a statement"
 PRINTED = "the page prints the number beside it"
+QUESTION = "a question, and its answer follows"
 DEFINITION = "what the word means here"
 BY_FORM = "it follows from the form of the formula or the code that stands there"
 
@@ -41,6 +42,35 @@ ABSOLUTE: dict[str, dict[str, str]] = {
         "must fail": "how the benchmark chooses",
         "is never exactly 0": PRINTED,
     },
+    "book/identification/half-precision": {
+        "and only 8 bits of precision": MERELY,
+        "It counts only what is lost *at* a layer": DEFINITION,
+        "no layer of any network is further": PRINTED,
+        "[always]": "a link to where it is shown",
+        "only about four networks in five": PRINTED,
+        "Must the learning rate be smaller?": QUESTION,
+        "always use a `GradScaler`": ADVICE,
+        "A norm shows only that": BY_FORM,
+    },
+    "book/remedies/batch-normalization": {
+        "that never learnt before": PRINTED,
+        "that shift never harms": "it says what was not shown",
+    },
+    "book/remedies/skip-connections": {
+        "What if a layer only adds": QUESTION,
+        "ReLU is never negative": DEFINITION,
+        "So it cannot explode any more?": QUESTION,
+        "if it only found the way": MERELY,
+        "Why is the branch never used?": QUESTION,
+        "not only at the gradient": ADVICE,
+    },
+    "book/remedies/gated-recurrence": {
+        "survive fifty steps before any training?": QUESTION,
+        "Must the gradient explode?": QUESTION,
+        "must it vanish below 1?": QUESTION,
+    },
+    "book/remedies/clipping": {"where only a part of the gradient is lost": DEFINITION},
+    "book/audit": {"The factor of batch normalisation is never below 1": "the heading of a claim that is measured"},
     "book/teaching": dict.fromkeys(
         (
             "A wrong answer never stops the notebook",

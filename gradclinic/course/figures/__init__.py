@@ -17,6 +17,7 @@ from gradclinic.course.figures.depth import (
     singular_values,
     there_and_back,
 )
+from gradclinic.course.figures.descents import curvature_by_step, error_by_direction, optimizer_paths
 from gradclinic.course.figures.time import cell_memory, through_time
 from gradclinic.course.figures.trainings import (
     accuracy_by_depth,
@@ -35,13 +36,16 @@ __all__ = [
     "chain",
     "clipped_arrows",
     "clipping_threshold",
+    "curvature_by_step",
     "descent_error",
     "descent_path",
+    "error_by_direction",
     "float16_window",
     "gradient_profile",
     "gradient_size",
     "learning_curve",
     "loss_along_gradient",
+    "optimizer_paths",
     "overflow",
     "phase_diagram",
     "remedies",
