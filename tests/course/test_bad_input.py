@@ -530,6 +530,10 @@ BAD = [
     ),
     # audit
     (audit.finding, lambda: audit.finding("S99"), ValueError, r"'S99'.*S1, S2"),
+    (audit.claims, lambda: audit.claims("X"), ValueError, r"'S'.*'T'.*'X'"),
+    (audit.overview, lambda: audit.overview("X"), ValueError, r"'S'.*'T'.*'X'"),
+    (figures.chain, lambda: figures.chain(["x"], [1.0], [1.0], "a"), ValueError, r"two names.*1, 1 and 1"),
+    (figures.chain, lambda: figures.chain(["x", "y"], [1.0], [1.0, 1.0], "a"), ValueError, r"two names.*2, 1 and 2"),
     # exercises
     (exercises.find_lab, lambda: exercises.find_lab("11-dreams"), ValueError, r"'11-dreams'.*01-gradient-descent"),
 ]

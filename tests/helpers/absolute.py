@@ -99,9 +99,4 @@ ABSOLUTE: dict[str, dict[str, str]] = {
         "and only that": ADVICE,
     },
     "book/reference/api": {"can never rest on the measurement": "tests/test_layers.py"},
-    "book/reference/reproductions": {
-        "that are only small": MERELY,
-        "With convolutions only in the medians": PRINTED,
-        "cannot be told apart here": MERELY,
-    },
 }

@@ -120,7 +120,13 @@ def claim(id: str) -> Callable[[Callable[[], Finding]], Callable[[], Finding]]:
 
 
 def claims(whose: str = "S") -> tuple[str, ...]:
-    """The ids of the claims of the source document, in its order; or with "T" those of the course itself."""
+    """The ids of the claims of the source document, in its order; or with "T" those of the course itself.
+
+    Raises:
+        ValueError: for another letter.
+    """
+    if whose not in ("S", "T"):
+        raise ValueError(f"whose must be 'S', the source document's claims, or 'T', the course's own; got {whose!r}")
     return tuple(sorted((id for id in _CLAIMS if id.startswith(whose)), key=lambda id: int(id[1:])))
 
 
@@ -140,18 +146,22 @@ class _Overview:
     """Claims and their verdicts, as a table that links to each claim's own section."""
 
     def __init__(self, whose: str):
-        self._whose = whose
+        self._ids = claims(whose)
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f'<tr><td><a href="#claim-{id.lower()}">{id}</a></td><td>{escape(finding(id).statement)}</td>'
             f"<td>{finding(id).verdict}</td></tr>"
-            for id in claims(self._whose)
+            for id in self._ids
         )
         head = "<thead><tr><th>id</th><th>statement, in short</th><th>verdict</th></tr></thead>"
         return f'<div class="gradclinic-table"><table>{head}<tbody>{rows}</tbody></table></div>'
 
 
 def overview(whose: str = "S") -> _Overview:
-    """Every claim of the source document, or with "T" of the course, with its verdict: to be shown in a notebook."""
+    """Every claim of the source document, or with "T" of the course, with its verdict: to be shown in a notebook.
+
+    Raises:
+        ValueError: for another letter.
+    """
     return _Overview(whose)
