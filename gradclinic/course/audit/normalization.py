@@ -62,7 +62,7 @@ def shaken(norm: str | None, noise: float, seed: int, depth: int = 10, epochs: i
 
     At each step every unit gets a shift and a factor of its own, drawn anew, of standard deviation ``noise``: after
     batch normalisation the distribution of each layer's input changes at every step, as Santurkar et al. 2018 (section
-    2.2) made it.
+    2.1) made it.
     """
     model = MLP(depth, 64, "sigmoid", "xavier", norm=norm, seed=seed)
     generator, means = torch.Generator().manual_seed(seed), []

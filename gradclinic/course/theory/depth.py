@@ -133,7 +133,9 @@ def critical_weight_std(activation: Activation, *, bias_std: float = 0.0) -> flo
         activation: a name or a smooth element-wise callable.
         bias_std: sigma_b.
     Returns:
-        The smallest sigma_w whose factor ``chi``, taken at the variance where the signal settles, reaches 1.
+        The smallest sigma_w whose factor ``chi``, taken at the variance where the signal settles, reaches 1. GELU and
+        SiLU have no such scale without biases: for them it is the sigma_w that divides vanishing from exploding where
+        the signal starts with variance 1.
     Raises:
         ValueError: for an unknown activation, a negative or non-finite argument, or an activation whose factor stays
             on one side of 1 for every sigma_w between 0.05 and 200.
@@ -165,7 +167,8 @@ def correlation_length(activation: Activation, weight_std: float, *, bias_std: f
         bias_std: sigma_b, the same in every layer.
     Returns:
         xi: the distance between the correlation of two signals and its limit shrinks by e every xi layers. It is
-        ``math.inf`` where the distance does not shrink exponentially, at the critical scale.
+        ``math.inf`` where the distance does not shrink exponentially, at the critical scale. Where the signal dies
+        out, it is the mean square difference of two signals that shrinks so; their correlation stays.
     Raises:
         ValueError: for an unknown activation, a weight_std that is not above 0, a negative or non-finite bias_std, or a
             network whose signal grows without bound.
