@@ -157,7 +157,7 @@ def _rows(answer: Answer, expected: Answer) -> tuple[Tensor, Tensor] | str:
     if shape != wanted_shape:
         return f"The answer should have shape {_words(wanted_shape)}, and has {_words(shape)}."
     odd = not torch.isfinite(row).all() and bool(torch.isfinite(wanted_row).all())
-    if odd or (torch.isnan(row).any() and not torch.isnan(wanted_row).any()):
+    if odd or (torch.isnan(row).all() and not torch.isnan(wanted_row).any()):
         return "The answer holds a value that is not a finite number."
     return row, wanted_row
 
