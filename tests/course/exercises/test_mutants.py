@@ -9,9 +9,9 @@ from gradclinic.course.exercises import labs
 from tests.course.exercises.equivalents import EQUIVALENT
 from tests.helpers import mutants, seeds
 
-pytestmark = pytest.mark.long  # some fifty wrong answers to each exercise, on some seeds
+pytestmark = pytest.mark.long  # some fifty wrong answers to each exercise, on twenty seeds
 
-SEEDS = seeds.some(2)
+SEEDS = seeds.ALL
 # 10.3 is judged by the digits that a trained network reads; test_rescue.py has its wrong answers
 EXERCISES = [(lab, exercise) for lab in labs() for exercise in lab.exercises if exercise.id != "10.3-rescue"]
 
@@ -32,7 +32,7 @@ def passes(exercise, function, seed, cases):
 
 
 # Mended after their last whole run, and not tried to the end since: what still passes there has to be looked at.
-OPEN = ("2.1", "2.3", "3.1", "5.1", "6.1", "9.1", "9.2", "10.1")
+OPEN = ("3.1",)
 
 
 def accepting(exercise, mutant, cases):
