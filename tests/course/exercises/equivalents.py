@@ -31,7 +31,10 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "3.1-critical_scale": _all(POSITIVE, "argument 2 absolute", "argument 3 absolute", ABS)
     | _all(LIMIT, "factor(middle) < 1 becomes factor(middle) <= 1")
     | _all(SAME, "high - low > 0.0001 * high becomes high - low >= 0.0001 * high")
-    | _all("the bound still lies below the answer", "argument 2 held below 1")
+    | _all("the answer still lies between the bounds", "argument 2 held below 1", "argument 2 rounded")
+    | _all("the answer still lies between the bounds", "argument 3 rounded", "argument 3 held above 0.1")
+    | _all("a wider interval that has the answer in it finds the same", "argument 3 not looked at")
+    | _all(FINE, "0.0001 becomes 5e-05")
     | {WRITTEN: NUMBERS},
     "3.2-overflow_layer": _all(
         LIMIT, "largest < torch.finfo(torch.float32).max becomes largest <= torch.finfo(torch.float32).max"

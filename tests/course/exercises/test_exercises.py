@@ -10,7 +10,7 @@ import torch
 
 from gradclinic.course import audit
 from gradclinic.course.exercises import labs
-from tests.helpers.seeds import ALL, some
+from tests.helpers.seeds import every_seed
 
 LABS = labs()
 EXERCISES = [exercise for lab in LABS for exercise in lab.exercises]
@@ -45,11 +45,8 @@ def test_ids_points_claims_and_levels_are_in_order():
             assert all(c.name and c.full and c.half and c.points > 0 for c in essay.rubric)
 
 
-TRAINED = "10.3-rescue"  # its reference trains a network
-PAIRS = [(e, seed) for e in EXERCISES for seed in (some(4) if e.id == TRAINED else ALL)]
-
-
-@pytest.mark.parametrize(("exercise", "seed"), PAIRS, ids=lambda value: getattr(value, "id", value))
+@every_exercise
+@every_seed
 def test_right_is_right_and_each_mistake_is_named(exercise, seed):
     assert exercise.attempt(exercise.reference, seed).status == "right"
     for mistake in exercise.mistakes:

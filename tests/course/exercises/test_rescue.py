@@ -12,7 +12,7 @@ from gradclinic.course.exercises import rescue
 from gradclinic.course.exercises.patients import real_lines
 from gradclinic.course.models import MLP
 from gradclinic.course.training import accuracy, fit
-from tests.helpers.seeds import every_seed, some
+from tests.helpers.seeds import every_seed
 
 
 @every_seed
@@ -81,7 +81,7 @@ def test_one_repair_after_the_other_makes_the_patient_healthy(seed):
 
 
 @pytest.mark.long  # six trainings
-@pytest.mark.parametrize("seed", some(4))
+@every_seed
 def test_the_patient_has_three_faults_each_hides_the_next_and_each_is_enough(seed):
     data = digits(seed)
 
