@@ -9,6 +9,7 @@ def check(page) -> None:
     """``page`` has a ``name``, that of the file without its suffix."""
     if not AXE.exists():
         absent("axe-core (make book fetches it)")
+    assert page.evaluate("document.documentElement.dataset.theme") == page.theme
     if page.name.startswith("labs/"):
         page.locator(".dropdown-launch-buttons button").click()
         page.locator(".dropdown-launch-buttons a", has_text="Binder").wait_for()

@@ -11,6 +11,7 @@ def new_page(browser, theme: str = "light", width: int = 1280) -> Iterator:
     chosen = f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}')"
     context.add_init_script(f"try {{ {chosen} }} catch {{}}")  # a frame without an address has no storage
     page = context.new_page()
+    page.theme = theme
     page.set_default_timeout(60_000)
     page.noise = []
     page.on("console", lambda message: page.noise.append(message.text) if message.type == "error" else None)
