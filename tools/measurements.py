@@ -24,8 +24,14 @@ MARK = Place("gradclinic.course.audit.claims", "memory")  # what decorates each 
 APART = {"gradclinic.course.audit.kept", "gradclinic.remedies"}
 MEASURED_WITH = ("torch", "numpy")
 
-# For the environment, before PyTorch is loaded: no instructions that only some processors have.
-PORTABLE = {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+# For the environment, before PyTorch is loaded: no instructions that only some processors have, and one thread, since
+# a sum that several threads share is rounded in another order.
+PORTABLE = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_CBWR": "COMPATIBLE",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 def keys(root: Path) -> dict[str, str]:
@@ -64,9 +70,9 @@ def prepare(root: Path, with_kept: bool = True) -> Path:
             shutil.rmtree(old, ignore_errors=True)
     for content in fitting(root) if with_kept else ():
         for name, entry in content["entries"].items():
-            place = target / content["key"] / f"{name}.json"
-            if not place.exists():
-                write(json.dumps({"function": content["function"], **entry}), place)
+            place, text = target / content["key"] / f"{name}.json", json.dumps({"function": content["function"], **entry})
+            if not place.exists() or place.read_text() != text:  # what is kept goes before what this machine gave
+                write(text, place)
     write(json.dumps(today), target / "keys.json")
     return target
 

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2
 from torch.nn import functional
 
-from gradclinic.course import theory, training
+from gradclinic.course import audit, theory, training
 from tests.helpers import ROOT
 
 VARIANCES = [1e-4, 1e-2, 0.25, 1.0, 10.0, 1e2, 1e4]
@@ -479,7 +479,8 @@ def cells_with_chi() -> dict[str, list[str]]:
 def shown(page: str, **given: object) -> tuple[str, dict[str, str], dict[str, object]]:
     """What the cells of a page that call ``theory.chi`` print, what they glue, and the names they leave behind."""
     glued: dict[str, str] = {}
-    names = {"math": math, "theory": theory, "glue": lambda name, text, display: glued.update({name: text}), **given}
+    names: dict[str, object] = {"math": math, "audit": audit, "theory": theory, **given}
+    names["glue"] = lambda name, text, display: glued.update({name: text})
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         for code in cells_with_chi()[page]:
             exec(code, names)
@@ -504,7 +505,7 @@ def test_chi_assumes_no_variance():
 
 
 def test_why_prints_each_chi_with_its_variance():
-    printed, glued, _ = shown("vanishing/why.md", few=lambda value: f"{value:g}")
+    printed, glued, _ = shown("vanishing/why.md")
     line = r"^(\w+) +weight scale ([\d.]+), (layer 1|deep down) *, variance ([\d.]+): chi = ([\d.]+)$"
     rows = re.findall(line, printed, re.MULTILINE)
     assert len(rows) == len(printed.splitlines()) == 8, printed

@@ -17,7 +17,18 @@ from gradclinic.course.audit import (
     starts,
     vanishing,
 )
-from gradclinic.course.audit.claims import CONDITION, FAILS, HOLDS, SEEDS, Finding, Quantity, claims, finding, overview
+from gradclinic.course.audit.claims import (
+    CONDITION,
+    FAILS,
+    HOLDS,
+    SEEDS,
+    Finding,
+    Quantity,
+    claims,
+    few,
+    finding,
+    overview,
+)
 
 __all__ = [
     "CONDITION",
@@ -28,6 +39,7 @@ __all__ = [
     "Quantity",
     "claims",
     "exploding",
+    "few",
     "finding",
     "half_precision",
     "identification",

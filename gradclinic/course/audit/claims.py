@@ -28,6 +28,11 @@ def _written(value: float) -> str:
     return f"{mantissa}·10{str(int(exponent)).translate(_RAISED)}" if exponent else mantissa
 
 
+def few(value: SupportsFloat, digits: int = 1) -> str:
+    """A number as a sentence needs it: so many significant digits, powers of ten as people write them: 10⁻⁵."""
+    return _written(float(f"{value:.{digits}g}")).removeprefix("1·")
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One measured number.
