@@ -45,7 +45,9 @@ SKIP = Remedy(
     "remedies/skip-connections",
 )
 CLIP = Remedy(
-    "clipping", "Clip the gradient by its norm, at a value that most recorded steps stay below.", "remedies/clipping"
+    "clipping",
+    "Clip the gradient by its norm: at the median of the norms in your record, or below.",
+    "remedies/clipping",
 )
 RELU = Remedy("activation", "Replace the sigmoid by ReLU, with He's starting weights.", "remedies/activations")
 LEAKY = Remedy("activation", "Replace ReLU by one that has a slope below 0 (leaky ReLU, GELU).", "remedies/activations")

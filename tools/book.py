@@ -19,6 +19,7 @@ from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors import load_executor
 from tqdm.contrib.concurrent import process_map
 
+from gradclinic.course import live
 from tools import measurements, runs
 from tools.pages import READERS, page_key
 
@@ -53,6 +54,8 @@ def copy_assets(root: Path) -> None:
     shutil.copy(mathjax / "tex-chtml.js", target / "mathjax")
     fonts = Path("output") / "chtml" / "fonts" / "woff-v2"
     shutil.copytree(mathjax / fonts, target / "mathjax" / fonts)
+    (target / "live.js").write_text(live.script())
+    (target / "live.css").write_text(live.style())
 
 
 def contents(root: Path, edition: str = "public") -> dict:

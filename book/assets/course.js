@@ -4,6 +4,21 @@
 // The theme's icon script would replace elements inside widgets; it only needs to do so for the theme's own icons.
 window.FontAwesomeConfig = { autoReplaceSvg: false, observeMutations: false };
 
+const beside = document.currentScript.src;
+
+// The live lab is fetched by pages that hold one, and by no others.
+function bringLiveLab() {
+  const places = document.querySelectorAll(".gradclinic-live");
+  if (!places.length) return;
+  const style = document.createElement("link");
+  style.rel = "stylesheet";
+  style.href = new URL("offline/live.css", beside);
+  const script = document.createElement("script");
+  script.src = new URL("offline/live.js", beside);
+  script.onload = () => places.forEach((place) => gradclinicLive.place(place));
+  document.head.append(style, script);
+}
+
 function nameSlider(slider) {
   const handle = slider.querySelector(".noUi-handle");
   const label = slider.querySelector(".widget-label");
@@ -36,6 +51,7 @@ function correctTheme() {
 
 document.addEventListener("DOMContentLoaded", () => {
   correctTheme();
+  bringLiveLab();
   let planned = false;
   const plan = () => {
     if (planned) return;

@@ -17,7 +17,7 @@ from tests.helpers.bare import Bare
 from tests.helpers.imports import COURSE, PACKAGE, imported
 
 # What the course and the extras need; none of it is there when a stranger installs the tool.
-ABSENT = ("scipy", "sklearn", "matplotlib", "ipywidgets", "IPython", "joblib", "tqdm", "tensorboard")
+ABSENT = ("scipy", "sklearn", "matplotlib", "ipywidgets", "anywidget", "IPython", "joblib", "tqdm", "tensorboard")
 ABSENT += ("lightning", "pytorch_lightning", "transformers", "accelerate", "cloudpickle", "pandas")
 
 # What a file of the tool may import beside Python's own modules, torch and numpy: its extra.
@@ -93,7 +93,9 @@ def seen(bare) -> dict:
 def test_the_wheel_holds_the_package_its_types_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    wanted = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.py")}
+    live = PACKAGE / "course" / "live"
+    files = [*PACKAGE.rglob("*.py"), *(path for kind in ("js", "css", "wasm") for path in live.glob(f"*.{kind}"))]
+    wanted = {str(path.relative_to(ROOT)) for path in files}
     assert "gradclinic/py.typed" in held
     assert held - {"gradclinic/py.typed"} == wanted
 

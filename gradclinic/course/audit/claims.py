@@ -10,6 +10,7 @@ from typing import SupportsFloat
 
 import numpy as np
 
+from gradclinic.arguments import number, whole
 from gradclinic.course.audit.kept import Kept
 
 SEEDS = range(20)
@@ -29,7 +30,13 @@ def _written(value: float) -> str:
 
 
 def few(value: SupportsFloat, digits: int = 1) -> str:
-    """A number as a sentence needs it: so many significant digits, powers of ten as people write them: 10⁻⁵."""
+    """A number as a sentence needs it: so many significant digits, powers of ten as people write them: 10⁻⁵.
+
+    Raises:
+        ValueError: for a number that is not finite, or fewer than 1 digit.
+        TypeError: for a value that is no number, or digits that are no integer.
+    """
+    value, digits = number("value", value, -math.inf), whole("digits", digits)
     return _written(float(f"{value:.{digits}g}")).removeprefix("1·")
 
 

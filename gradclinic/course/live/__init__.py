@@ -1,0 +1,182 @@
+"""The live training lab: a real deep network that trains in the browser, and what it shows as a ``Record``.
+
+The JavaScript beside this file needs no other. ``script`` puts it into one classic script with the digits and the
+kernel, so that it runs in a page from disk, in a worker, and in a notebook.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from gradclinic.arguments import number, whole
+from gradclinic.course.initializers import Initializer, weight_std
+from gradclinic.course.theory import ACTIVATIONS
+from gradclinic.record import Record
+from gradclinic.rules import limits
+
+if TYPE_CHECKING:
+    from gradclinic.course.live.widget import Lab
+
+__all__ = ["lab", "record_of", "script", "style"]
+
+FOLDER = Path(__file__).parent
+PARTS = ("engine", "theory", "verdict", "trainer", "lab", "start")  # in the order in which one needs the other
+
+
+def digits_as_bytes() -> tuple[np.ndarray, np.ndarray, int]:
+    """The images of ``data.digits()``, before they are standardised.
+
+    Returns:
+        Pixels (uint8, 0 to 16, one row an image), classes (uint8), and how many of them, the first, are for training.
+    """
+    x, y = load_digits(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.25, stratify=y, random_state=0)
+    return np.vstack([x_train, x_test]).astype(np.uint8), np.hstack([y_train, y_test]).astype(np.uint8), len(x_train)
+
+
+def thresholds() -> dict[str, float]:
+    """What the rules of ``diagnose`` compare with, by name: the page's verdict takes the same."""
+    return {name: value for name, value in vars(limits).items() if name.isupper()}
+
+
+def script() -> str:
+    """All of the live lab as one classic script, which defines ``gradclinicLive``: about 200 kB, 70 kB gzipped."""
+    pixels, classes, training = digits_as_bytes()
+    data = {
+        "kernel": base64.b64encode((FOLDER / "kernel.wasm").read_bytes()).decode(),
+        "pixels": base64.b64encode(pixels.tobytes()).decode(),
+        "classes": "".join(map(str, classes)),
+        "training": training,
+        "limits": thresholds(),
+    }
+    parts = [(FOLDER / f"{name}.js").read_text().removeprefix('"use strict";\n') for name in PARTS]
+    return (
+        '"use strict";\nconst gradclinicLive = (() => {\n'
+        + "".join(parts)
+        + (f"return gradclinicStart({json.dumps(data)});\n}})();\n")
+    )
+
+
+def style() -> str:
+    """The live lab's style sheet."""
+    return (FOLDER / "lab.css").read_text()
+
+
+WIDTHS = (16, 24, 32, 48, 64)
+CHOICES = {
+    "activation": ACTIVATIONS,
+    "norm": ("none", "batch", "layer"),
+    "skip": ("none", "plain", "scaled"),
+    "optimizer": ("sgd", "momentum", "adam"),
+}
+
+
+def lab(
+    depth: int = 20,
+    width: int = 32,
+    activation: str = "sigmoid",
+    start: Initializer = "xavier",
+    *,
+    norm: str = "none",
+    skip: str = "none",
+    optimizer: str = "adam",
+    rate: float = 3e-3,
+    epsilon: float = 1e-8,
+    decay: float = 0.0,
+    clip: float = 0.0,
+    seed: int = 0,
+) -> "Lab":
+    """The live lab in a notebook. All that it begins with can be changed there, also while it trains.
+
+    Args:
+        depth: number of hidden layers, 1 to 30.
+        width: units of each, one of 16, 24, 32, 48 and 64.
+        activation: one of ``theory.ACTIVATIONS``.
+        start: "pytorch", "xavier", "he", or sigma_w as a number, dimensionless.
+        norm: "none", "batch" or "layer".
+        skip: "none", "plain", or "scaled": each branch by 1 / depth.
+        optimizer: "sgd", "momentum" (0.9) or "adam".
+        rate: the learning rate.
+        epsilon: of Adam.
+        decay: the optimiser's weight decay.
+        clip: norm to which the gradient is clipped; 0 leaves it.
+        seed: of the starting weights and of the order of the images.
+    Returns:
+        A ``Lab``: shown, it trains; where there is a kernel its ``record`` is a ``Record``, as of the last pause.
+    Raises:
+        ValueError: for a value out of range, or an unknown name.
+        TypeError: for a number that is none.
+        ImportError: where ``anywidget`` is not installed.
+    """
+    depth, width, seed = whole("depth", depth), whole("width", width), whole("seed", seed, 0)
+    if depth > 30:
+        raise ValueError(f"depth must be 1 to 30, got {depth}")
+    if width not in WIDTHS:
+        raise ValueError(f"width must be one of {', '.join(map(str, WIDTHS))}, got {width}")
+    settings: dict[str, Any] = {"depth": depth, "width": width, "activation": activation}
+    settings |= {"norm": norm, "skip": skip, "optimizer": optimizer}
+    for name, known in CHOICES.items():
+        if settings[name] not in known:
+            raise ValueError(f"unknown {name} {settings[name]!r}; known: {', '.join(known)}")
+    if isinstance(start, str) and start not in ("pytorch", "xavier", "he"):
+        raise ValueError(f"unknown start {start!r}; known: pytorch, xavier, he, or a number sigma_w")
+    weight_std(start, width, width)
+    settings |= {"start": start if isinstance(start, str) else float(start), "seed": seed}
+    numbers = {"rate": rate, "epsilon": epsilon, "decay": decay, "clip": clip}
+    settings |= {name: number(name, value) for name, value in numbers.items()}
+    try:
+        from gradclinic.course.live.widget import Lab
+    except ImportError as error:
+        raise ImportError("gradclinic.course.live.lab needs anywidget, which is not installed here") from error
+    return Lab(settings)
+
+
+def record_of(held: Mapping[str, Any]) -> Record:
+    """The record of a run in the browser, as the page exports it.
+
+    Args:
+        held: fields of a ``Record`` by name. JSON has no word for them, so NaN and inf may be the texts "NaN",
+            "Infinity" and "-Infinity".
+    Returns:
+        A ``Record``. Fields that the page does not measure are unknown in it.
+    Raises:
+        ValueError: for a field that no record has, or one that is missing.
+    """
+    known = {field.name: field for field in fields(Record)}
+    if unknown := set(held) - set(known):
+        raise ValueError(f"a record has no {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    if missing := {"step", "layers", "activations", "saturation", "dead"} - set(held):
+        raise ValueError(f"{', '.join(sorted(missing))} missing: this is no record that the page exported")
+    steps, layers = len(held["step"]), len(held["layers"])
+    given = {
+        "time_ratio": np.full((steps, layers), math.nan),
+        "histogram": np.zeros((steps, layers, 0)),
+        **{name: _plain(value) for name, value in held.items()},
+    }
+    for name in ("saturation", "dead"):
+        given[name] = given[name].reshape(steps, len(held["activations"]))
+    for name in ("output_nonfinite", "nonfinite"):
+        given[name] = given[name].astype(bool)
+    for name in ("step", "told_step"):
+        given[name] = given[name].astype(np.int64)
+    try:
+        return Record(**given)
+    except TypeError as error:
+        raise ValueError(f"what the page gave is no record: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    """Lists of names as tuples, other lists as arrays; a number's name as that number."""
+    if isinstance(value, list):
+        if value and all(isinstance(item, str) and item.lstrip("-") not in ("NaN", "Infinity") for item in value):
+            return tuple(value)
+        return np.array(value, dtype=np.float64) if value else ()
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
