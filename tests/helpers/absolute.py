@@ -13,7 +13,6 @@ BY_FORM = "it follows from the form of the formula or the code that stands there
 
 ABSOLUTE: dict[str, dict[str, str]] = {
     "book/identification/tools": {
-        "The other cannot learn as it is built": "tests/course/test_audit.py trains both",
         "knows only how frequent each answer is": DEFINITION,
         "only its learning rate is too small": "tests/course/test_audit.py trains both",
         "in ReLU units that are never on": DEFINITION,
@@ -46,10 +45,8 @@ ABSOLUTE: dict[str, dict[str, str]] = {
         "and only 8 bits of precision": MERELY,
         "It counts only what is lost *at* a layer": DEFINITION,
         "no layer of any network is further": PRINTED,
-        "[always]": "a link to where it is shown",
         "only about four networks in five": PRINTED,
         "Must the learning rate be smaller?": QUESTION,
-        "always use a `GradScaler`": ADVICE,
         "A norm shows only that": BY_FORM,
     },
     "book/remedies/batch-normalization": {

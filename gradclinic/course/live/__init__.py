@@ -8,7 +8,7 @@ import base64
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from gradclinic.arguments import number, whole
 from gradclinic.course.initializers import Initializer, weight_std
 from gradclinic.course.theory import ACTIVATIONS
 from gradclinic.record import Record
-from gradclinic.rules import limits
+from gradclinic.rules import finite, limits
 
 if TYPE_CHECKING:
     from gradclinic.course.live.widget import Lab
@@ -28,7 +28,18 @@ if TYPE_CHECKING:
 __all__ = ["lab", "record_of", "script", "style"]
 
 FOLDER = Path(__file__).parent
-PARTS = ("engine", "theory", "verdict", "trainer", "lab", "start")  # in the order in which one needs the other
+PARTS = (
+    "engine",
+    "theory",
+    "verdict",
+    "trainer",
+    "settings",
+    "stories",
+    "controls",
+    "charts",
+    "lab",
+    "start",
+)  # in the order in which one needs the other
 
 
 def digits_as_bytes() -> tuple[np.ndarray, np.ndarray, int]:
@@ -44,7 +55,8 @@ def digits_as_bytes() -> tuple[np.ndarray, np.ndarray, int]:
 
 def thresholds() -> dict[str, float]:
     """What the rules of ``diagnose`` compare with, by name: the page's verdict takes the same."""
-    return {name: value for name, value in vars(limits).items() if name.isupper()}
+    named = {name: value for name, value in vars(limits).items() if name.isupper()}
+    return named | {"PRODUCT": finite.PRODUCT}
 
 
 def script() -> str:
@@ -153,7 +165,8 @@ def record_of(held: Mapping[str, Any]) -> Record:
     known = {field.name: field for field in fields(Record)}
     if unknown := set(held) - set(known):
         raise ValueError(f"a record has no {', '.join(sorted(unknown))}; known: {', '.join(known)}")
-    if missing := {"step", "layers", "activations", "saturation", "dead"} - set(held):
+    needed = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
+    if missing := needed - set(held) - {"time_ratio", "histogram"}:
         raise ValueError(f"{', '.join(sorted(missing))} missing: this is no record that the page exported")
     steps, layers = len(held["step"]), len(held["layers"])
     given = {
@@ -167,10 +180,7 @@ def record_of(held: Mapping[str, Any]) -> Record:
         given[name] = given[name].astype(bool)
     for name in ("step", "told_step"):
         given[name] = given[name].astype(np.int64)
-    try:
-        return Record(**given)
-    except TypeError as error:
-        raise ValueError(f"what the page gave is no record: {error}") from None
+    return Record(**given)
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,7 @@ function gradclinicEngine(kernel) {
   const TINY = 1e-5; // what PyTorch's normalisation adds to a variance
   const LEAK = 0.01;
   const FLAT = Math.sqrt(0.95); // beyond this a tanh has less than 5 % of its largest slope
+  const ENTERING = 32; // of so many examples it is recorded what enters a layer
   const EXAMPLES = 512; // a unit that was 0 for so many is called dead
   const ACTIVATIONS = ["sigmoid", "tanh", "relu", "leaky_relu", "gelu", "silu", "linear"];
   const KINDS = { sigmoid: "Sigmoid", tanh: "Tanh", relu: "ReLU" }; // those that can saturate or die
@@ -252,7 +253,7 @@ function gradclinicEngine(kernel) {
       return this.settings.skip === "scaled" ? 1 / this.settings.depth : 1;
     }
 
-    // Scores of `count` rows of x (rows x inputs), from one on; the array belongs to the network. A batch norm takes the
+    // Scores of `count` rows of x (rows x inputs), from one on; the array is the network's own. A batch norm takes the
     // mean and the variance of the batch while it trains, and keeps them for later if it shall `remember` them.
     forward(x, count, { from = 0, training = true, remember = training } = {}) {
       const { norm: kind, skip, activation } = this.settings, value = VALUE[activation], scale = this.branch();
@@ -449,9 +450,10 @@ function gradclinicEngine(kernel) {
     // Each recorded layer: its parameters, its output and the gradient there.
     recorded() {
       const normed = this.settings.norm !== "none";
-      return this.all.flatMap(({ weight, bias, z, dz, gain, shift, y, dy, fanOut }) => {
-        const layer = { parameters: [weight, bias], output: z, gradient: dz, fanOut };
-        return normed && gain ? [layer, { parameters: [gain, shift], output: y, gradient: dy, fanOut }] : [layer];
+      return this.all.flatMap(({ weight, bias, input, z, dz, gain, shift, y, dy, fanIn, fanOut }) => {
+        const layer = { parameters: [weight, bias], input, enters: fanIn, output: z, gradient: dz, fanOut };
+        const norm = { parameters: [gain, shift], input: z, enters: fanOut, output: y, gradient: dy, fanOut };
+        return normed && gain ? [layer, norm] : [layer];
       });
     }
 
@@ -462,6 +464,8 @@ function gradclinicEngine(kernel) {
       row.loss = this.backward(t, count);
       const layers = this.recorded(), cells = ({ fanOut }) => count * fanOut;
       row.output_rms = Float64Array.from(layers, (l) => rms(l.output, cells(l)));
+      const some = Math.min(count, ENTERING);
+      row.entering_rms = Float64Array.from(layers, (l) => rms(l.input, some * l.enters));
       row.output_gradient_norm = Float64Array.from(layers, (l) => norm(l.gradient, cells(l)));
       Object.assign(row, this.units(count, update), this.answers(count));
       row.input_rms = rms(x, count * this.inputs);
@@ -544,7 +548,9 @@ function gradclinicEngine(kernel) {
 
   // --- the record of a run ------------------------------------------------------------------------------------------
 
-  const BY_LAYER = ["gradient_norm", "weight_norm", "update_norm", "output_rms", "output_gradient_norm"];
+  const BY_LAYER = [
+    "gradient_norm", "weight_norm", "update_norm", "output_rms", "output_gradient_norm", "entering_rms",
+  ];
   const BY_ACTIVATION = ["saturation", "dead"];
   const OF_OPTIMIZER = ["learning_rate", "momentum", "weight_decay", "epsilon"];
   const OF_ANSWER = ["answer_rms", "answer_low", "answer_high", "answer_spread", "answer_gradient"];

@@ -58,7 +58,11 @@ function gradclinicStart({ kernel, pixels, classes, training, limits }) {
       small: small !== undefined,
       address: address !== undefined,
       stories: stories !== undefined,
-      start: begin,
+      start: (onmessage) => {
+        const training = begin(onmessage);
+        if (options.onrecord) training.post({ do: "watch" });
+        return training;
+      },
       ...options,
     });
   }

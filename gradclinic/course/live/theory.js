@@ -25,7 +25,8 @@ function gradclinicTheory({ VALUE, SLOPE, weightScale }) {
   for (let panel = 0; panel < 25; panel++) {
     const upper = 12 * 2 ** (panel - 24), lower = panel ? upper / 2 : 0, half = (upper - lower) / 2;
     inside.forEach((x, i) => {
-      const z = (upper + lower) / 2 + half * x, weight = (half * shares[i] * Math.exp((-z * z) / 2)) / Math.sqrt(2 * Math.PI);
+      const z = (upper + lower) / 2 + half * x;
+      const weight = (half * shares[i] * Math.exp((-z * z) / 2)) / Math.sqrt(2 * Math.PI);
       nodes.push(z, -z);
       weights.push(weight, weight);
     });

@@ -12,7 +12,7 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
 
   let settings = null, network = null, line = null, run = 0, rows = [], sent = 0, running = false, ended = null;
   let changed = null, order = null, place = 0, shuffle = null;
-  let accuracy = null, said = null, framed = 0, judged = 0, tested = 0;
+  let watched = false, loop = 0, accuracy = null, said = null, framed = 0, judged = 0, tested = 0;
 
   // Loss of the best answer that ignores the image: the entropy of the classes' shares.
   function guessing(classes) {
@@ -83,7 +83,6 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
       line = null;
     }
     network.set(settings);
-    if (ended === "limit") ended = null;
     tell(true);
   }
 
@@ -118,15 +117,17 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
     });
     sent = rows.length;
     framed = now();
+    if (all && watched) scope.postMessage({ say: "record", record: record() });
   }
 
-  function go() {
-    if (!running) return;
+  // One stretch of training after the other; `turn` is the loop that it belongs to, so that there are never two.
+  function go(turn) {
+    if (!running || turn !== loop) return;
     const until = now() + TURN;
     while (!ended && now() < until) step();
     if (ended) running = false;
     if (ended || now() - framed > FRAME) tell(Boolean(ended));
-    if (running) setTimeout(go, 0);
+    if (running) setTimeout(go, 0, turn);
   }
 
   const DO = {
@@ -135,7 +136,7 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
     run: () => {
       if (running || ended === "nonfinite" || network.step >= LONGEST) return;
       running = true;
-      go();
+      go(++loop);
     },
     pause: () => {
       running = false;
@@ -147,6 +148,9 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
       tell(true);
     },
     record: () => scope.postMessage({ say: "record", record: record() }),
+    watch: () => {
+      watched = true; // from now on the record comes by itself at each pause, change and end
+    },
   };
   scope.onmessage = ({ data }) => DO[data.do](data);
 }

@@ -416,6 +416,20 @@ function gradclinicVerdict(limits) {
   function throughLayers(record, step) {
     const row = where(record.step, (one) => one === step)[0];
     if (row === undefined) return null;
+    const entering = record.entering_rms ? record.entering_rms[row] : [];
+    const broken = Array.from(record.output_nonfinite[row]).findIndex(Boolean);
+    if (broken >= 0 && Number.isFinite(entering[broken])) {
+      const product = record.weight_norm[row][broken] * entering[broken], layer = record.layers[broken];
+      if (product > limits.PRODUCT) {
+        return `There weights and input are so large that their product reaches ${general(product, 2)}.`;
+      }
+      if (record.output_rms[row][broken] === Infinity) {
+        return `The output of ${layer} is inf and not NaN: a number that is too large.`;
+      }
+      if (record.layer_kinds[broken].startsWith("Linear")) {
+        return `What enters ${layer} is finite, and it only multiplies and adds: a product is too large.`;
+      }
+    }
     const sizes = known(record.output_rms[row]);
     if (sizes.length < 2 || !(sizes[0] > 0)) return null;
     if (last(sizes) > limits.GROWN ** 3 * sizes[0] || highest(sizes) > 1e18) {

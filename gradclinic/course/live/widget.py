@@ -9,7 +9,7 @@ from gradclinic.course.live import record_of, script, style
 from gradclinic.record import Record
 
 # JSON has no word for NaN and inf, so they travel as text.
-_MODULE = """
+_RENDER = """
 const plain = (value) => {
   if (Array.isArray(value) || ArrayBuffer.isView(value)) return Array.from(value, plain);
   return typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
@@ -30,6 +30,8 @@ export default {
 };
 """
 
+MODULE = script() + _RENDER  # what the browser runs
+
 
 class Lab(anywidget.AnyWidget):
     """The live lab, as ``lab`` makes it.
@@ -40,7 +42,7 @@ class Lab(anywidget.AnyWidget):
             it trained.
     """
 
-    _esm = script() + _MODULE
+    _esm = MODULE
     _css = style()
     settings = traitlets.Dict().tag(sync=True)
     held = traitlets.Dict().tag(sync=True)

@@ -1,11 +1,10 @@
-"""The live lab's verdict is that of ``diagnose``: same kind, same layers, same sentences, on real and on odd records."""
+"""The live lab's verdict is that of ``diagnose``: the same kind, layers and sentences, on real and on odd records."""
 
 import base64
 import functools
 import json
 import math
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -24,9 +23,9 @@ from gradclinic.diagnosis import diagnose
 from gradclinic.record import Record
 from gradclinic.recorder import Recorder
 from gradclinic.rules import limits
-from tests.helpers import ROOT, absent
+from tests.helpers.live import FOLDER, node
 
-SCRIPT = ROOT / "gradclinic" / "course" / "live" / "verdict.js"
+SCRIPT = FOLDER / "verdict.js"
 DRIVER = Path(__file__).with_name("verdicts.cjs")
 LIMITS = {name: value for name, value in vars(limits).items() if name.isupper()}
 USED = sorted(set(re.findall(r"limits\.([A-Z_]+)", SCRIPT.read_text())))
@@ -162,13 +161,14 @@ def encoded(record: Record) -> dict[str, Any]:
 
 def in_node(records: Iterable[Record], **more: object) -> Any:
     """What the driver answers: see there."""
-    node = shutil.which("node")
-    if node is None:
-        absent("node")
     told = json.dumps({"records": [encoded(record) for record in records], **more})
-    ended = subprocess.run([str(node), str(DRIVER)], input=told, capture_output=True, text=True, check=False)
+    ended = subprocess.run([node(), str(DRIVER)], input=told, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+# numpy warns of a layer whose outputs were never seen, where numbers overflow
+pytestmark = pytest.mark.filterwarnings("ignore:All-NaN slice")
 
 
 @functools.cache
@@ -194,6 +194,11 @@ def differences(records: dict[str, Record]) -> dict[str, tuple[Any, Any]]:
 Draw = np.random.Generator
 
 
+def near(draw: Draw, *bounds: float) -> float:
+    """A little below one of them, or a little above."""
+    return float(draw.choice(bounds) * draw.choice([0.7, 0.9, 0.999, 1.001, 1.1, 1.3]))
+
+
 def trend(record: Record, draw: Draw) -> dict[str, Any]:
     """What is measured grows or fades along the run."""
     name = str(draw.choice([*SIZES, *LISTS[2:]]))
@@ -203,10 +208,14 @@ def trend(record: Record, draw: Draw) -> dict[str, Any]:
 
 
 def slope(record: Record, draw: Draw) -> dict[str, Any]:
-    """What is measured grows or fades along the layers."""
-    name = str(draw.choice(SIZES))
-    values = getattr(record, name)
-    return {name: values * np.exp(np.linspace(0, draw.uniform(-12, 12), values.shape[1]))}
+    """The gradient grows or fades along the layers, and may be known of the weights only."""
+    name = str(draw.choice(["output_gradient_norm", "gradient_norm"]))
+    count = len(record.layers) - 1
+    ratio = near(draw, limits.EXPLODES_ABOVE, limits.VANISHES_BELOW)
+    values = np.append(np.geomspace(ratio, 1, count) if count > 1 else np.ones(count), 1.0)
+    changed = {name: np.tile(values, (len(record.step), 1))}
+    unknown = {"output_gradient_norm": np.full_like(record.gradient_norm, math.nan)}
+    return changed if name == "output_gradient_norm" else changed | unknown
 
 
 def holes(record: Record, draw: Draw) -> dict[str, Any]:
@@ -228,10 +237,10 @@ def rows_lost(record: Record, draw: Draw) -> dict[str, Any]:
 
 
 def layers_lost(record: Record, draw: Draw) -> dict[str, Any]:
-    """No gradient, or one of 0, in some layers: near the input, near the output, or in all."""
+    """No gradient, or one of 0, in some layers: near the input, near the output, or in all; perhaps one comes later."""
     values, edge = record.gradient_norm.copy(), int(draw.integers(len(record.layers)))
     which = (slice(edge), slice(edge, None), slice(None))[draw.integers(3)]
-    start = int(draw.integers(4)) if draw.random() < 0.5 else len(values)  # and then there is one
+    start = int(draw.integers(1, 6)) if draw.random() < 0.5 else len(values)
     values[:start, which] = draw.choice([math.nan, 0.0])
     lost = {"gradient_norm": values}
     return lost | ({"output_rms": record.output_rms * math.nan} if draw.random() < 0.2 else {})
@@ -250,11 +259,12 @@ def squeezed(record: Record, draw: Draw) -> dict[str, Any]:
     """The answers keep to the range of a sigmoid, a ReLU or a tanh, or are one number."""
     low, high = record.answer_low, record.answer_high
     one = np.full(len(low), draw.choice([0.0, 0.25, -1234567.5, 1e-5]))
+    share = near(draw, limits.IN_ALL)
     ends = [
         (np.clip(low, 0, 0.3), np.clip(high, 0, 1)),
         (np.clip(low, 0, 0.3), high),
         (np.clip(low, -draw.choice([0.95, 1.0, 1.01]), 1), np.clip(high, -1, draw.choice([0.95, 1.0]))),
-        (np.where(draw.random(len(low)) < draw.choice([0.8, 0.95]), 0, 0.2), high),
+        (np.where(np.arange(len(low)) < share * len(low), 0, 0.2), high + 1),
         (one, one),
     ]
     low, high = ends[draw.integers(len(ends))]
@@ -263,26 +273,32 @@ def squeezed(record: Record, draw: Draw) -> dict[str, Any]:
 
 def pulled(record: Record, draw: Draw) -> dict[str, Any]:
     """The weights shrink under a weight decay, or under a penalty in the loss."""
-    weights = record.weight_norm * np.linspace(1, draw.uniform(0.01, 1), len(record.step))[:, None]
+    weights = record.weight_norm * np.linspace(1, near(draw, 0.5, 0.1), len(record.step))[:, None]
     if draw.random() < 0.5:
-        return {"weight_norm": weights, "gradient_norm": weights * draw.uniform(0.1, 2)}
-    return {"weight_norm": weights, "weight_decay": np.full_like(weights, draw.choice([0, 1e-3, 0.1, 1, 5]))}
+        ratio = near(draw, 1.0) * np.exp(np.linspace(0, near(draw, 0.1), weights.shape[1]))
+        return {"weight_norm": weights, "gradient_norm": weights * ratio}
+    rate, scatter = near(draw, limits.DECAY_RULES), np.exp(draw.normal(size=weights.shape))
+    gradients = weights * (scatter if draw.random() < 0.5 else 1.0)
+    return {"weight_norm": weights, "gradient_norm": gradients, "weight_decay": np.full_like(weights, rate)}
 
 
 def steps_of(record: Record, draw: Draw) -> dict[str, Any]:
-    """Updates of another size, the first ones or those that come later."""
-    scatter = np.exp(draw.uniform(-12, 1) + 0.3 * draw.normal(size=record.update_norm.shape))
-    first, last = sorted(draw.integers(0, len(record.step) + 1, 2))
+    """Updates of another size: all of them, the first ones, or those that come later."""
+    small = limits.UPDATE_TOO_SMALL
+    size = near(draw, limits.UPDATE_TOO_LARGE, small, small, 3 * small, 0.95)
+    scatter = np.exp(draw.choice([0.0, 0.1]) * draw.normal(size=record.update_norm.shape))
+    first = int(draw.choice([0, 0, 5, 10, len(record.step) - 3]))
     values = record.update_norm.copy()
-    values[first:last] = (record.weight_norm * scatter)[first:last]
+    values[first:] = (record.weight_norm * size * scatter)[first:]
+    values[:, : draw.integers(len(record.layers))] *= draw.choice([1.0, 1.0, 0.0, 1e3])
     return {"update_norm": values}
 
 
 def scheduled(record: Record, draw: Draw) -> dict[str, Any]:
     """Another learning rate from some step on, and perhaps the old one again."""
-    first, last = sorted(draw.integers(0, len(record.step) + 1, 2))
+    first, last = sorted(draw.integers(1, len(record.step) + 1, 2))
     rates = record.learning_rate.copy()
-    rates[first : last if draw.random() < 0.3 else None] *= draw.choice([1e-3, 1e-2, 0.1])
+    rates[first : last if draw.random() < 0.3 else None] *= near(draw, limits.RATE_TAKEN_AWAY)
     return {"learning_rate": rates}
 
 
@@ -294,13 +310,40 @@ def losses(record: Record, draw: Draw) -> dict[str, Any]:
     return {"told_loss": np.exp(curve + draw.choice([0, 0.01, 0.3]) * draw.normal(size=count))}
 
 
+def falling(record: Record, draw: Draw) -> dict[str, Any]:
+    """A loss that falls to some share of the best constant answer's, slowly, or at once."""
+    share = near(draw, limits.LEARNS_BELOW, limits.LEARNS_WELL_BELOW, 0.95)
+    slow = np.linspace(1.02, share, len(record.told_loss)) ** draw.choice([0.3, 1.0, 2.0])
+    values = slow if draw.random() < 0.6 else np.full_like(slow, share)
+    scatter = draw.choice([0.003, 0.02, 0.1]) * draw.normal(size=len(values))
+    return {"told_loss": record.chance_loss * values * np.exp(scatter)}
+
+
+def risen(record: Record, draw: Draw) -> dict[str, Any]:
+    """A loss that falls and rises again, beside answers that grow."""
+    top = near(draw, limits.RISES_ABOVE, limits.RISES_FAR_ABOVE)
+    count, answers = len(record.told_loss), len(record.step)
+    curve = np.interp(np.linspace(0, 1, count), [0, 0.4, draw.choice([0.6, 0.9]), 1], [1, 0.6, 0.6 * top, 0.6 * top])
+    grows = np.linspace(1, near(draw, limits.RISES_FAR_ABOVE), answers)
+    return {"told_loss": CHANCE * curve * np.exp(0.01 * draw.normal(size=count)), "answer_rms": grows}
+
+
 def leap(record: Record, draw: Draw) -> dict[str, Any]:
     """One loss, or all from there on, of another kind."""
     values = record.told_loss.copy()
-    where = int(draw.integers(len(values)))
+    where = int(draw.choice([0, 1, 3, 20, 21])) % len(values)
     until = None if draw.random() < 0.3 else where + 1
-    values[where:until] = draw.choice([values[0] * 50, values[0] * 400, -1.0, 0.0, 1e-3, 1e9, math.nan])
+    usual = near(draw, limits.LOSS_JUMPS_ABOVE) * values[0]
+    values[where:until] = draw.choice([usual, usual, usual, -1.0, 0.0, 1e-3, 1e9, math.nan])
     return {"told_loss": values}
+
+
+def far_off(record: Record, draw: Draw) -> dict[str, Any]:
+    """The first loss is far above that of guessing, and so may the first answers be."""
+    values, answers = record.told_loss.copy(), record.answer_rms.copy()
+    values[0] = near(draw, limits.LOSS_EXPLODES_ABOVE) * record.chance_loss
+    answers[0] = draw.choice([1.0, 100.0, math.sqrt(near(draw, 0.1) * abs(values[0]))])
+    return {"told_loss": values, "answer_rms": answers}
 
 
 def untold(record: Record, draw: Draw) -> dict[str, Any]:
@@ -313,7 +356,8 @@ def broken(record: Record, draw: Draw) -> dict[str, Any]:
     """From some step on, or only there, outputs, gradients, weights, answers or losses are inf or NaN."""
     start = int(draw.integers(len(record.step)))
     stop = None if draw.random() < 0.6 else start + 1
-    step, changed = int(record.step[start]), {}
+    step = int(record.step[start])
+    changed: dict[str, Any] = {}
     for name in FLAGS:
         if draw.random() < 0.4:
             flags = getattr(record, name).copy()
@@ -324,7 +368,7 @@ def broken(record: Record, draw: Draw) -> dict[str, Any]:
         values[start:stop] = draw.choice([math.nan, math.inf])
         changed |= {"told_loss": values, "first_bad_loss": step}
     if draw.random() < 0.4:
-        before = float(np.exp(draw.uniform(-3, 12)))
+        before = near(draw, limits.GROWN, limits.GROWN * float(np.nan_to_num(record.answer_rms[0])))
         changed |= {"first_bad_answer": step + int(draw.integers(2)), "answer_rms_before": before}
     if draw.random() < 0.4:
         changed |= {"first_bad_weights": step, "bad_weights": record.layers[: draw.integers(3)]}
@@ -337,36 +381,42 @@ def broken(record: Record, draw: Draw) -> dict[str, Any]:
 
 def blown_up(record: Record, draw: Draw) -> dict[str, Any]:
     """The signal grows through the layers, until it is not finite in the last one."""
-    outputs = np.exp(np.linspace(0, draw.uniform(5, 60), len(record.layers)))
+    outputs = np.geomspace(1, near(draw, limits.GROWN**3), len(record.layers)) * draw.choice([1e-20, 1, 3e14])
     flags = np.zeros_like(record.output_nonfinite)
     flags[-1, -1] = True
     return {"output_rms": np.tile(outputs, (len(record.step), 1)), "output_nonfinite": flags}
 
 
 def grown(record: Record, draw: Draw) -> dict[str, Any]:
-    """Before numbers are no longer finite, one of them grows."""
+    """Before numbers are no longer finite, the loss or what one layer has grows."""
     flags = record.nonfinite.copy()
     flags[-1, draw.integers(len(record.layers))] = True
-    name = ("output_rms", "weight_norm", "gradient_norm")[draw.integers(3)]
-    values = getattr(record, name).copy()
-    values[-4:, draw.integers(len(record.layers))] *= np.exp(draw.uniform(0, 9))
+    name = str(draw.choice(["output_rms", "weight_norm", "gradient_norm", "told_loss"]))
+    values, factor = getattr(record, name).copy(), near(draw, limits.GROWN, 30 * limits.GROWN)
+    if name == "told_loss":
+        values[-int(draw.integers(1, 6)) :] *= factor
+    else:
+        values[-4:, draw.integers(len(record.layers))] *= factor
     return {"nonfinite": flags, name: values}
 
 
 def scaled(record: Record, draw: Draw) -> dict[str, Any]:
     """Inputs of another size."""
-    return {"input_rms": np.full(len(record.step), draw.choice([1e-3, 0.029, 0.031, 7.9, 8.1, 1234567.0]))}
+    return {"input_rms": np.full(len(record.step), near(draw, limits.INPUT_LARGE, limits.INPUT_SMALL, 1234567.0))}
 
 
 def alike(record: Record, draw: Draw) -> dict[str, Any]:
     """The answers come to differ by less and less."""
-    count = len(record.step)
-    return {"answer_spread": record.answer_rms * np.exp(np.linspace(0, draw.uniform(-14, 0), count))}
+    told = record.told_loss[np.isfinite(record.told_loss)]
+    least = math.sqrt(limits.SAME_ANSWERS * abs(float(np.median(told)))) if len(told) else 1.0
+    differ = np.geomspace(draw.choice([1.0, 10.0, 100.0]) * least, near(draw, least), len(record.step))
+    size = near(draw, limits.SAME_BELOW**-1, limits.SAME_BELOW**-1, 2.0, 50.0)
+    return {"answer_spread": differ, "answer_rms": np.full_like(differ, differ[-1] * size)}
 
 
 def faded(record: Record, draw: Draw) -> dict[str, Any]:
     """The gradient at the answers dies away."""
-    return {"answer_gradient": np.exp(np.linspace(0, draw.uniform(-12, 0), len(record.step)))}
+    return {"answer_gradient": np.geomspace(1, near(draw, 1e-4), len(record.step)) ** draw.choice([1, 1, 1.3])}
 
 
 def guessed(record: Record, draw: Draw) -> dict[str, Any]:
@@ -380,27 +430,44 @@ def watched_to(record: Record, draw: Draw) -> dict[str, Any]:
 
 
 CHANGES: tuple[Callable[[Record, Draw], dict[str, Any]], ...] = (
-    *(trend, slope, holes, rows_lost, layers_lost, stuck, squeezed, pulled, steps_of, scheduled, losses, leap, untold),
-    *(broken, blown_up, grown, scaled, alike, faded, guessed, watched_to),
+    *(trend, slope, holes, rows_lost, layers_lost, stuck, squeezed, pulled, steps_of, scheduled, losses, falling),
+    *(risen, leap, far_off, untold, broken, blown_up, grown, scaled, alike, faded, guessed, watched_to),
 )
+TELLING = (losses, falling, risen, leap, far_off, untold, grown)  # those that need losses
 BASES = ("well", "dead by underflow", "saturated", "one layer")
 
 
+def calm(record: Record, draw: Draw) -> Record:
+    """Nothing is learnt, and nothing else is found: so every change speaks for itself."""
+    some, count = np.ones(len(record.step)), len(record.told_loss)
+    return replace(
+        record,
+        told_loss=CHANCE * (1 + 0.01 * draw.normal(size=count)),
+        update_norm=1e-3 * record.weight_norm,
+        gradient_norm=record.weight_norm * (1.0 + np.arange(len(record.layers))),
+        output_gradient_norm=np.ones_like(record.gradient_norm),
+        **{name: np.full_like(getattr(record, name), 0.1) for name in UNITS},
+        **dict.fromkeys(("answer_rms", "answer_spread", "answer_gradient", "input_rms"), some),
+        **{"answer_low": -3 * some, "answer_high": 3 * some},
+    )
+
+
 def odd(number: int) -> Record:
-    """A beginning of a run, with up to three changes."""
+    """A beginning of a run, as it was or with nothing to be found, and up to three changes."""
     draw = np.random.default_rng(number)
     run = RUNS[BASES[number % len(BASES)]]
-    record = begun(trained(run), min(int(draw.choice(LENGTHS[1:])), run.steps))
-    for _ in range(draw.integers(1, 4)):
-        change = CHANGES[draw.integers(len(CHANGES))]
-        if len(record.told_loss) or change not in (leap, untold, losses):
-            record = replace(record, **change(record, draw))
+    steps = draw.choice(LENGTHS[1:] if draw.random() < 0.3 else (30, 31, 40, 60, 100))
+    record = begun(trained(run), min(int(steps), run.steps))
+    record = calm(record, draw) if number % 5 else record
+    for number in draw.permutation(len(CHANGES))[: draw.choice([1, 1, 2, 3])]:
+        if len(record.told_loss) or CHANGES[number] not in TELLING:
+            record = replace(record, **CHANGES[number](record, draw))
     return record
 
 
 @functools.cache
 def odd_records() -> dict[str, Record]:
-    return {f"odd record {number}": odd(number) for number in range(1200)}
+    return {f"odd record {number}": odd(number) for number in range(1000)}
 
 
 @functools.cache
@@ -426,13 +493,13 @@ def number_records() -> dict[str, Record]:
     drawn = np.random.default_rng(0)
     many = [
         *NUMBERS,
-        *np.exp(drawn.uniform(-12, 12, 100)),
-        *(drawn.integers(1, 4000, 100) / 2.0 ** drawn.integers(0, 12)),
+        *np.exp(drawn.uniform(-12, 12, 80)),
+        *(drawn.integers(1, 4000, 80) / 2.0 ** drawn.integers(0, 12, 80)),
     ]
     return {
         f"{number!r} over {best}": replace(start, told_loss=np.full(2, number), chance_loss=best)
         for number in map(float, many)
-        for best in (1.0, number / 2, -number)
+        for best in (1.0, -number)
     }
 
 
@@ -467,12 +534,12 @@ def test_numbers_in_sentences_are_written_as_python_writes_them():
     assert differences(number_records()) == {}
 
 
-@pytest.mark.long  # it needs what the first two tests made
+@pytest.mark.long  # it judges thousands of records
 def test_no_limit_may_be_another():
     """Each that verdict.js uses decides something here: a quarter more of it, or a fifth less, is noticed."""
     assert set(USED) <= set(LIMITS)
     changed = {(name, factor): LIMITS | {name: LIMITS[name] * factor} for name in USED for factor in (0.8, 1.25)}
-    records = [*odd_records().values(), *real_records().values()]
+    records = odd_records().values()
     wanted = [expected(record) for record in records]
     noticed = in_node(records, changed=list(changed.values()), expected=wanted)["noticed"]
     assert {one for one, where in zip(changed, noticed, strict=True) if where is None} == set()
@@ -490,12 +557,12 @@ def test_what_it_cannot_know_it_does_not_answer():
 
 def test_it_is_quick_enough_to_be_asked_four_times_a_second():
     """Two thousand rows of 61 layers: 15 ms on an idle core, of the 250 that there are."""
-    run = Run(30, "relu", "he", "adam", 1e-3, norm="batch", decay=1e-4, steps=8)
-    short, times = trained(run), 250
+    run = Run(30, "relu", "he", "adam", 1e-3, norm="batch", decay=1e-4, steps=4)
+    short, times = trained(run), 500
     assert len(short.layers) == 61
     names = [name for name in recordfile.SHAPES if name not in ("step", "told_step")]
     long = replace(short, **{name: np.concatenate([getattr(short, name)] * times) for name in names})
-    rows = np.arange(1, 8 * times + 1)
+    rows = np.arange(1, 4 * times + 1)
     long = replace(long, step=rows, told_step=rows, last_step=len(rows))
     found = in_node([long], limits=LIMITS, times=20)
     assert found["answers"] == [expected(long)]

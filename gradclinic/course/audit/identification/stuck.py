@@ -111,9 +111,9 @@ def _s13() -> Finding:
                 for kind in others
             ),
         ),
-        "Vanishing gradients make a run stagnate. So do too small a learning rate, dead ReLU units, and labels that "
-        "have nothing to do with the inputs. Three numbers tell them apart: the gradient's ratio across depth, "
-        "the update ratio, and the share of dead units.",
+        "A run whose gradient vanishes often stagnates, at least for a while. So does one with too small a learning "
+        "rate, dead ReLU units, or labels that have nothing to do with the inputs. Three numbers tell them apart: the "
+        "gradient's ratio across depth, the update ratio, and the share of dead units.",
         (
             each(
                 "first over last gradient at the pre-activations, vanishing",

@@ -298,7 +298,7 @@ def _t35() -> Finding:
     return Finding(
         "T35",
         "The factor of a wide layer with batch normalisation, E[φ′²]/Var[φ] of a Gaussian, is below 1 for no "
-        "activation.",
+        "activation that is the integral of its slope.",
         (
             each(
                 "least factor of the course's activations",

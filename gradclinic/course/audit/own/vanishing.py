@@ -166,7 +166,8 @@ def _t17() -> Finding:
     ratios = [first_adam_step(1e-20, seed)[2] for seed in SEEDS]
     return Finding(
         "T17",
-        "Steps of full length in every layer need not mend a vanishing gradient: 20 sigmoid layers still guess.",
+        "Steps of full length in every layer need not mend a vanishing gradient: 20 sigmoid layers still guess after "
+        "four epochs.",
         (
             each(
                 "smallest update ratio of a layer in the first step, 20 sigmoid layers, ε = 10⁻²⁰",

@@ -1,0 +1,125 @@
+"""The live lab on its page: it trains from disk, with no request, by mouse and by keyboard, and says what it sees."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gradclinic.course import live
+from tests.helpers import ROOT
+from tests.helpers.browser import new_page
+from tests.helpers.live import FOLDER, node
+
+STEP = r"""() => {
+    const told = document.querySelector('.gradclinic-lab').textContent.match(/Step \(epoch\)\s*([\d,]+)/);
+    return Number(told[1].replace(',', ''));
+}"""
+
+
+@pytest.fixture
+def lab(site, browser, request):
+    """The page of the live lab, opened from disk, with the network drawn and not yet trained."""
+    width, theme = getattr(request, "param", (1280, "light"))
+    with new_page(browser, theme, width) as page:
+        page.goto((site / "book" / "live.html").as_uri())
+        page.get_by_role("button", name="Train", exact=True).wait_for()
+        yield page
+        assert page.noise == []
+        assert all(address.startswith(("file:", "blob:", "data:")) for address in page.asked)
+
+
+def steps(page) -> int:
+    return page.evaluate(STEP)
+
+
+def past(page, count: int) -> None:
+    page.wait_for_function(f"() => ({STEP})() >= {count}")
+
+
+@pytest.mark.parametrize("lab", [(1280, "light"), (390, "dark")], indirect=True, ids=["wide", "phone"])
+def test_it_trains_from_disk_and_gives_the_verdict_as_text(lab):
+    lab.get_by_role("button", name="Train", exact=True).click()
+    past(lab, 60)
+    lab.get_by_role("button", name="Pause", exact=True).click()
+    said = lab.locator("[aria-live=polite]").all_inner_texts()
+    assert any("Vanishing" in text and "first hidden layer" in text for text in said), said
+    assert lab.evaluate("() => document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_it_changes_while_it_trains_and_stops_at_the_end(lab):
+    lab.get_by_role("button", name="Train", exact=True).click()
+    past(lab, 20)
+    lab.get_by_role("button", name="batch", exact=True).click()
+    past(lab, 80)
+    assert "Changed on the way" in lab.locator(".gradclinic-lab").inner_text()
+    lab.get_by_role("slider", name="Depth").fill("3")  # a new network, which goes on by itself
+    lab.wait_for_function("() => document.querySelector('.gradclinic-lab').textContent.includes('3 layers')")
+    past(lab, 100)
+    assert "Healthy" in lab.locator(".gradclinic-lab").inner_text()
+
+
+def test_every_control_works_by_keyboard(lab):
+    train = lab.get_by_role("button", name="Train", exact=True)
+    train.focus()
+    lab.keyboard.press("Enter")
+    past(lab, 10)
+    lab.keyboard.press("Enter")
+    slider = lab.get_by_role("slider", name="Depth")
+    slider.focus()
+    for _ in range(3):
+        lab.keyboard.press("ArrowLeft")
+    assert slider.input_value() == "17"
+    assert "17" in slider.get_attribute("aria-valuetext")
+
+
+def test_the_address_keeps_the_network(lab, browser):
+    lab.get_by_role("button", name="tanh", exact=True).click()
+    lab.wait_for_function("() => location.hash.includes('activation=tanh')")
+    with new_page(browser) as other:
+        other.goto(lab.url)
+        pressed = other.get_by_role("button", name="tanh", exact=True)
+        pressed.wait_for()
+        assert pressed.get_attribute("aria-pressed") == "true"
+        assert other.noise == []
+
+
+def test_without_a_worker_it_trains_all_the_same(site, browser):
+    with new_page(browser) as page:
+        page.add_init_script("window.Worker = class { constructor() { throw new Error('none here'); } };")
+        page.goto((site / "book" / "live.html").as_uri())
+        page.get_by_role("button", name="Train", exact=True).click()
+        past(page, 10)
+        assert page.noise == []
+
+
+SETTINGS = [
+    {},
+    {"depth": 3, "activation": "leaky_relu", "start": 1.5, "norm": "batch", "skip": "scaled", "optimizer": "momentum"},
+    {
+        "depth": 2,
+        "activation": "silu",
+        "start": "pytorch",
+        "norm": "layer",
+        "skip": "plain",
+        "clip": 0.5,
+        "decay": 1e-3,
+    },
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.get("activation", "as it comes"))
+def test_what_is_copied_as_python_runs_as_it_stands(tmp_path, settings):
+    parts = "".join((FOLDER / f"{name}.js").read_text() for name in live.PARTS[:-1])
+    code = f"{parts}\nconsole.log(gradclinicPython({json.dumps(settings)}));"
+    text = subprocess.run([node(), "-"], input=code, check=True, capture_output=True, text=True).stdout
+    for name, value in settings.items():
+        if isinstance(value, float | int) and value:
+            assert str(value) in text, name
+    file = tmp_path / "copied.py"
+    file.write_text(text.replace("epochs=20", "epochs=1"))
+    ended = subprocess.run([sys.executable, file], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "Diagnosis after 22 steps" in ended.stdout
+    assert str(ROOT) not in text

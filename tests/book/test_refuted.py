@@ -1,0 +1,310 @@
+"""Sentences of the book that a reader refuted: each counterexample computed, and the old words gone."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, hardswish, mish, one_hot
+
+from gradclinic import probe
+from gradclinic.course import theory
+from gradclinic.course.audit import half_precision
+from gradclinic.course.audit.recurrence import spiked_steps
+from gradclinic.course.data import digits
+from gradclinic.course.models import MLP
+from gradclinic.course.training import fit
+from tests.helpers import ROOT, page_names
+
+OLD = {
+    "remedies/gated-recurrence": [
+        "gradient at the first step over that at the last:\n",
+        "have to be kept",
+        "no piece should be shorter",
+    ],
+    "identification/tools": [
+        "and it is built well",
+        "no learning rate will make it level",
+        "cannot learn as it is built",
+        "not recorded it does nothing",
+    ],
+    "identification/vanishing": [
+        "does not come back by waiting",
+        "does stagnate",
+        "*to* the line has learnt nothing",
+        "and nothing else",
+        "gone, and of a decay that Adam has blown up",
+    ],
+    "reference/glossary": [
+        "guessing has learnt nothing",
+        "Small gradients do not become 0",
+        "In between nothing is lost",
+        "no signal settles in them above 0",
+    ],
+    "identification/half-precision": [
+        "No window is wide enough",
+        "falling is an [explosion](exploding.md).",
+        "With float16, always use",
+    ],
+    "identification/exploding": ["** The weights are lost.", "one batch.** If the loss of the very batch rises"],
+    "identification/not-the-gradient": ["not behind it", "every tanh lies"],
+    "remedies/clipping": ["*every* step changes little; the", "In nearly all: lower the learning rate"],
+    "vanishing/why": ["unit is a closed door", "none saturated?** The weights are too small", "with random inputs"],
+    "vanishing/what": ["lead. The length of a step says nothing", "still guesses when all its layers take long steps"],
+    "backpropagation": [
+        "If all weights are equal, in every layer, all units",
+        "If either is tiny",
+        "if all inputs are positive, one direction",
+    ],
+    "remedies/skip-connections": ["one half and no more"],
+    "remedies/choosing": ["times larger after 20 layers, because [the means"],
+    "remedies/initialization": ["Compute its scale,** as below"],
+    "remedies/activations": ["This can happen in two ways"],
+    "remedies/batch-normalization": ["for any continuous activation", "**A batch of one.** There is no spread"],
+    "exploding/why": ["Each of these recipes puts its activation", "From a weight scale of $\\sqrt2$"],
+    "reference/reproductions": ["Two things differ"],
+}
+
+
+@pytest.mark.parametrize("page", OLD)
+def test_the_old_words_are_gone(page):
+    assert f"book/{page}" in page_names()
+    text = " ".join((ROOT / "book" / f"{page}.md").read_text().split())
+    for words in OLD[page]:
+        assert " ".join(words.split()) not in text, words
+
+
+def test_the_glossary_has_no_word_that_its_page_does_not_use():
+    assert not re.search(r"^gain$", (ROOT / "book" / "reference" / "glossary.md").read_text(), re.MULTILINE)
+
+
+class _Rows(nn.Module):
+    """Reads a digit row by row, by a layer that takes all rows at once, or by a cell that is called for each."""
+
+    def __init__(self, cell: nn.Module):
+        super().__init__()
+        self.cell, self.out = cell, nn.Linear(8, 10)
+
+    def forward(self, x):
+        rows = x.reshape(len(x), 8, 8)
+        if not isinstance(self.cell, nn.RNNCellBase):
+            return self.out(self.cell(rows)[0][:, -1])
+        state = None
+        for row in rows.unbind(1):
+            state = self.cell(row, state)
+        return self.out(state[0] if isinstance(state, tuple) else state)
+
+
+@pytest.mark.parametrize(
+    ("cell", "known"), [("RNN", True), ("LSTMCell", True), ("GRUCell", True), ("LSTM", False), ("GRU", False)]
+)
+def test_a_ratio_through_time_is_known_where_the_steps_are_seen(cell, known):
+    settings = {} if cell.endswith("Cell") else {"batch_first": True}
+    data = digits()
+    record = probe(_Rows(getattr(nn, cell)(8, 8, **settings)), data.x_train[:32], data.y_train[:32])
+    assert np.isfinite(record.time_ratio[0, 0]) == known
+
+
+def _one_step(function, scale=2.0**16, steps=1):
+    """A weight that ``function`` makes a loss of, after steps with a scaler; and the scale after each."""
+    weight = nn.Parameter(torch.tensor([0.0, 4.0]))
+    optimizer, scaler = torch.optim.SGD([weight], 0.1), torch.amp.GradScaler("cpu", init_scale=scale)
+    scales = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        scaler.scale(function(weight)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        scales.append(scaler.get_scale())
+    return weight, scales
+
+
+def _masked_behind(weight):
+    return torch.where(weight > 0, weight.sqrt(), torch.zeros_like(weight)).sum()
+
+
+def test_the_scale_falls_without_an_explosion_and_the_weights_are_not_lost():
+    weight, scales = _one_step(_masked_behind, steps=5)
+    assert scales == [2.0**exponent for exponent in (15, 14, 13, 12, 11)]
+    assert weight.tolist() == [0, 4]
+
+
+def test_clipping_that_raises_stops_a_scaler_that_would_have_found_its_scale():
+    model, (x, y) = half_precision.network(0), (digits().x_train[:64], digits().y_train[:64])
+    optimizer, scaler = torch.optim.SGD(model.parameters(), 0.1), torch.amp.GradScaler("cpu", init_scale=2.0**24)
+    for raising in (True, *[False] * 8):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = cross_entropy(model(x), y)
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        if raising:
+            with pytest.raises(RuntimeError, match="non-finite"):
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+    assert 2.0**14 < scaler.get_scale() < 2.0**24
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_a_scaler_refuses_weights_in_half_precision():
+    model = nn.Linear(4, 2).half()
+    optimizer, scaler = torch.optim.SGD(model.parameters(), 0.1), torch.amp.GradScaler("cpu")
+    scaler.scale(model(torch.ones(1, 4).half()).float().sum()).backward()
+    with pytest.raises(ValueError, match="unscale FP16"):
+        scaler.step(optimizer)
+
+
+def test_a_network_that_is_right_and_much_too_sure_has_a_loss_above_guessing():
+    data, model = digits(), MLP(2, 64, "relu", "he", seed=0)
+    fit(model, data, torch.optim.Adam(model.parameters(), 1e-3), 8, progress=False)
+    scores = model(data.x_test).detach()
+    assert (scores.argmax(1) == data.y_test).double().mean() > 0.9
+    assert cross_entropy(scores, data.y_test) < 0.5
+    assert cross_entropy(30 * scores, data.y_test) > 1.5 * math.log(10)
+
+
+def _window(depth: int, seed: int) -> float:
+    """Decades of two between the ends of the window of the page's network, at another depth."""
+    sizes = [v.abs()[v != 0].double() for v in half_precision.gradients("float32", 0, seed, depth)]
+    low = max(np.log2(half_precision.BECOMES_ZERO / float(v.quantile(0.01))) for v in sizes)
+    return np.log2(half_precision.LAST_FINITE / max(float(v.max()) for v in sizes)) - low
+
+
+def test_ten_vanishing_layers_have_a_window_and_it_narrows_with_depth():
+    assert math.isclose(_window(half_precision.LAYERS, 0), np.diff(half_precision.window(0))[0])
+    widths = np.array([[_window(depth, seed) for depth in (6, 10, 14, 18)] for seed in range(5)])
+    assert (np.diff(widths, axis=1) < 0).all()
+    assert widths[:, 1].min() > 8
+    assert widths[:, 3].max() < 0
+
+
+def test_with_momentum_a_short_step_may_raise_the_loss_of_its_own_batch():
+    def rises(momentum):
+        weight = nn.Parameter(torch.tensor(0.0, dtype=torch.float64))
+        optimizer = torch.optim.SGD([weight], 0.01, momentum=momentum)
+        rose = False
+        for slope in (1.0, -0.1):  # two batches with losses that are straight lines: no step is too long on them
+            optimizer.zero_grad()
+            before = slope * weight
+            before.backward()
+            optimizer.step()
+            rose = rose or bool(slope * weight > before)
+        return rose
+
+    assert rises(0.9)
+    assert not rises(0.0)
+
+
+def test_one_mask_before_the_root_makes_a_distance_of_0_a_distance_of_1():
+    features = torch.ones(2, 3, requires_grad=True)
+    squared = ((features[:, None] - features[None]) ** 2).sum(-1)
+    before = torch.sqrt(torch.where(squared > 0, squared, 1.0))
+    assert (before == 1).all()
+    both = before * (squared > 0)
+    assert (both == 0).all()
+    both.sum().backward()
+    assert features.grad.isfinite().all()
+
+
+def test_clipping_in_every_step_changes_adam_much_where_gradients_differ_in_size():
+    free, clipped = (spiked_steps("Adam", 1000.0, clip, 1002, 1000)[1000] for clip in (None, 0.5))  # all are above 0.5
+    assert free > 2 * clipped
+    alike = [spiked_steps("Adam", 1.0, clip, 120, 100)[100] for clip in (None, 0.5)]
+    assert math.isclose(*alike, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_units_with_equal_weights_stay_alike_if_their_biases_are_equal_too(equal):
+    model, data = MLP(2, 16, "tanh", 1.0, seed=0).double(), digits()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for layer in (model.layer1, model.layer2, model.readout):
+        nn.init.constant_(layer.weight, 0.05)
+        biases = torch.linspace(-1, 1, len(layer.bias)).double()
+        layer.bias.data = torch.full_like(biases, 0.05) if equal else biases
+    for _ in range(5):
+        optimizer.zero_grad()
+        cross_entropy(model(data.x_train[:64].double()), data.y_train[:64]).backward()
+        optimizer.step()
+    weight = model.layer1.weight.detach()
+    assert ((weight - weight[0]).abs().max() < 1e-12) == equal
+
+
+def test_at_zero_a_bias_lets_the_last_weights_move():
+    data = digits()
+    for bias, moves in ((0.0, False), (0.5, True)):
+        model = MLP(2, 16, "tanh", 1.0, seed=0)
+        for name, parameter in model.named_parameters():
+            nn.init.constant_(parameter, bias if name.endswith("bias") else 0.0)
+        cross_entropy(model(data.x_train[:64]), data.y_train[:64]).backward()
+        assert (model.readout.weight.grad.abs().max() > 0) == moves
+        assert model.layer1.weight.grad.abs().max() == 0
+
+
+def test_adam_moves_a_layer_whose_gradient_is_a_tiny_product():
+    moved = {}
+    for optimizer in (torch.optim.SGD, torch.optim.Adam):
+        weight = nn.Parameter(torch.ones(4))
+        weight.grad = torch.full((4,), 1e-6)
+        optimizer([weight], lr=0.01).step()
+        moved[optimizer] = float((weight.detach() - 1).abs().max())
+    assert moved[torch.optim.SGD] < 1e-6
+    assert moved[torch.optim.Adam] > 0.009
+
+
+def test_positive_inputs_with_small_means_have_no_direction_that_is_far_steeper():
+    inputs = one_hot(torch.arange(64)).double() + 0.001
+    assert inputs.min() > 0
+    curvatures = torch.linalg.eigvalsh(inputs.T @ inputs / len(inputs))
+    assert curvatures[-1] < 1.2 * curvatures[-2]
+
+
+@pytest.mark.parametrize("entering", ["all ones", "mean zero", "behind ReLU"])
+def test_the_sum_of_many_scaled_relu_blocks_grows_by_what_its_mean_says(entering):
+    generator = torch.Generator().manual_seed(0)
+    width, blocks = 1024, 100
+    h = torch.randn(1, width, generator=generator)
+    h = {"all ones": torch.ones(1, width), "mean zero": h - h.mean(), "behind ReLU": h.relu()}[entering]
+    start, share = h.norm(), float(h.mean() / h.square().mean().sqrt())
+    for _ in range(blocks):
+        h = h + (h @ torch.randn(width, width, generator=generator) * (2 / width) ** 0.5).relu() / blocks
+    rate = math.pi**-0.5
+    told = math.cosh(rate) + share * math.sinh(rate)
+    assert abs(float(h.norm() / start) / told - 1) < 0.05
+    assert {"all ones": 1.7, "mean zero": 1.1, "behind ReLU": 1.4}[entering] < told <= math.exp(rate) + 1e-9
+
+
+@pytest.mark.parametrize("activation", [mish, hardswish])
+def test_some_smooth_activations_stand_on_an_edge_as_gelu_does(activation):
+    scale = theory.critical_weight_std(activation)
+    keeps = [theory.variance_map(activation, scale, q) / q for q in (0.1, 1.0, 3.0)]
+    assert keeps[0] < 0.95
+    assert math.isclose(keeps[1], 1, abs_tol=1e-6)
+    assert keeps[2] > 1.05
+    x, y = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 10
+    model = MLP(30, 256, activation, scale, seed=0)
+    ratios = [r[0, 0] / r[0, 29] for r in (probe(model, size * x, y).output_gradient_norm for size in (0.3, 1.0))]
+    assert ratios[1] > 5 * ratios[0]
+
+
+def test_doubling_alone_does_not_give_the_growth_of_twenty_bare_relu_blocks():
+    size, _ = theory.residual_growth("relu", 20, math.sqrt(2))
+    assert size[-1] > 10 * 2 ** (19 / 2)
+
+
+def test_a_batch_of_one_has_a_spread_in_a_convolution():
+    assert nn.BatchNorm2d(3)(torch.randn(1, 3, 8, 8)).isfinite().all()
+    with pytest.raises(ValueError, match="more than 1 value"):
+        nn.BatchNorm1d(3)(torch.randn(1, 3))
+
+
+def test_plain_descent_with_strong_decay_runs_to_zero_too():
+    weight = nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.SGD([weight], 0.5, weight_decay=0.1)
+    for _ in range(60):
+        weight.grad = torch.zeros(4)
+        optimizer.step()
+    assert weight.max() < 0.05
