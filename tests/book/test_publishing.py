@@ -170,9 +170,12 @@ def test_the_grader_does_not_run_what_colab_needs():
     assert [found[number].cell for number in Choice("answer", found).all()] == [1]
 
 
-def test_the_package_is_python_alone_so_that_pip_brings_all_of_it():
-    others = {path.name for path in (ROOT / "gradclinic").rglob("*") if path.is_file()}
-    assert {name for name in others if not name.endswith((".py", ".pyc"))} <= {"py.typed", "README.md"}
+def test_what_is_not_python_is_named_so_that_pip_brings_all_of_it():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    patterns = [f"{name.replace('.', '/')}/{kind}" for name, kinds in declared.items() for kind in kinds]
+    brought = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    others = {path for path in (ROOT / "gradclinic").rglob("*.*") if path.suffix not in (".py", ".pyc")}
+    assert {path.name for path in others - brought} <= {"README.md", "kernel.ts"}, "the kernel is brought compiled"
 
 
 # --- workflows -------------------------------------------------------------------------------------------------------
