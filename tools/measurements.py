@@ -70,7 +70,8 @@ def prepare(root: Path, with_kept: bool = True) -> Path:
             shutil.rmtree(old, ignore_errors=True)
     for content in fitting(root) if with_kept else ():
         for name, entry in content["entries"].items():
-            place, text = target / content["key"] / f"{name}.json", json.dumps({"function": content["function"], **entry})
+            place = target / content["key"] / f"{name}.json"
+            text = json.dumps({"function": content["function"], **entry})
             if not place.exists() or place.read_text() != text:  # what is kept goes before what this machine gave
                 write(text, place)
     write(json.dumps(today), target / "keys.json")

@@ -3,6 +3,7 @@
 import sqlite3
 from datetime import timedelta
 
+import nbformat
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -90,6 +91,36 @@ def test_what_is_written_in_words_waits_for_a_person_and_a_blank_does_not(tmp_pa
     submissions.cell(written, "reasoning").source += " And more."
     weeks.hand_in(root, "ann", written, lab)
     assert to_look_at(root, lab)["ann"] == "reasoning"
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        nbformat.v4.new_markdown_cell("Every second unit was silent, and so the gradient was nothing."),
+        nbformat.v4.new_raw_cell("Every second unit was silent."),
+        nbformat.v4.new_code_cell(
+            "# First I looked at the share of dead units, which was one in three,\n# and the rest followed from it."
+        ),
+    ],
+    ids=["Markdown", "raw", "comments"],
+)
+def test_an_essay_beside_its_cell_waits_for_a_person(own, tmp_path, monkeypatch):
+    weeks.without_jail(monkeypatch)
+    lab = weeks.WRITTEN
+    root, written = weeks.released(tmp_path, lab), submissions.given_out(lab)
+    place = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in written.cells].index("reasoning")
+    written.cells.insert(place + 1, own)
+    weeks.hand_in(root, "ann", written, lab)
+    plain_code = submissions.given_out(lab)
+    plain_code.cells.append(nbformat.v4.new_code_cell("losses = [1, 2]  # a try\nprint('loss', losses)"))
+    weeks.hand_in(root, "bob", plain_code, lab)
+    rows = {row["student"]: row for row in week.grade(lab, root)}
+    assert "reasoning: not written in its cell; their own text stands in other cells" in rows["ann"]["flags"]
+    assert "reasoning" in rows["ann"]["to look at"]
+    assert (rows["ann"]["reasoning"], rows["ann"][lab]) == ("", "")
+    assert (rows["bob"]["reasoning"], rows["bob"][lab], rows["bob"]["flags"]) == (0, 0, "")
+    by_hand(root, "ann", "reasoning", 3.0, lab)
+    assert {row["student"]: row["reasoning"] for row in week.grade(lab, root)}["ann"] == 3
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 import functools
 import json
+import subprocess
+import sys
+import time
 
 import nbformat
 import pytest
@@ -11,7 +14,7 @@ from gradclinic.course import exercises
 from gradclinic.course.exercises import Exercise
 from tests.helpers import submissions, weeks
 from tests.helpers.submissions import LAB
-from tools.grading import marks
+from tools.grading import marks, notebooks
 
 LABS = exercises.labs()
 
@@ -32,7 +35,7 @@ def test_honest_notebooks_are_read_as_they_are():
     for lab in LABS:
         given = submissions.solved(lab.name)
         before = [cell.source for cell in given.cells]
-        assert marks.limited(given) == []
+        assert notebooks.limited(given) == []
         assert [cell.source for cell in given.cells] == before
 
 
@@ -42,7 +45,7 @@ def test_of_too_many_cells_the_first_are_read(tmp_path):
     folder = tmp_path / "ann" / LAB
     folder.mkdir(parents=True)
     (folder / f"{LAB}.ipynb").write_text(json.dumps(given))
-    read, flags = marks.read(folder, LAB)
+    read, flags = notebooks.read(folder, LAB)
     assert len(read.cells) == 2_000
     assert flags == [f"{len(given.cells)} cells, of which the first 2000 are read"]
 
@@ -66,27 +69,110 @@ def test_what_no_mark_depends_on_is_gone_before_it_is_checked(hidden):
     given = json.loads(nbformat.writes(submissions.solved(LAB)))
     given["cells"][1] |= hidden
     given["metadata"]["widgets"] = {"state": [[]] * 10_000}
-    short, flags = marks.slimmed(json.dumps(given))
+    short, flags = notebooks.slimmed(json.dumps(given).encode())
     assert flags == []
-    assert len(short) < 200_000
-    assert [cell["source"] for cell in json.loads(short)["cells"]] == [cell["source"] for cell in given["cells"]]
+    assert len(json.dumps(short)) < 200_000
+    assert [cell.source for cell in short.cells] == ["".join(cell["source"]) for cell in given["cells"]]
 
 
 @pytest.mark.parametrize("key", ["cell_type", "cell\\u005ftype"])
 def test_cells_are_counted_however_their_keys_are_written(key):
     cells = f'{{"{key}": "code", "source": "", "metadata": {{}}, "outputs": []}}'
-    short, flags = marks.slimmed(f'{{"nbformat": 4, "cells": [{", ".join([cells] * 45_000)}]}}')
+    new = f'{{"nbformat": 4, "cells": [{", ".join([cells] * 45_000)}]}}'
+    short, flags = notebooks.slimmed(new.encode())
     assert flags == ["45000 cells, of which the first 2000 are read"]
-    assert len(json.loads(short)["cells"]) == 2000
-    old, flags = marks.slimmed(f'{{"nbformat": 3, "worksheets": [{{"cells": [{", ".join([cells] * 40_000)}]}}]}}')
+    assert len(short["cells"]) == 2000
+    sheet = f'{{"cells": [{", ".join([cells] * 400)}]}}'
+    old = f'{{"nbformat": 3, "cells": {{}}, "worksheets": [{", ".join([sheet] * 100)}]}}'
+    short, flags = notebooks.slimmed(old.encode())
     assert flags == ["40000 cells, of which the first 2000 are read"]
-    assert len(json.loads(old)["worksheets"][0]["cells"]) == 2000
+    assert len(short["cells"]) == 2000
+
+
+@pytest.mark.parametrize("sheets", [[], [{"cells": []}], {}, None, 3])
+def test_limits_hold_for_what_is_read_whatever_stands_beside_it(sheets, tmp_path):
+    given = json.loads(nbformat.writes(submissions.solved(LAB)))
+    given["worksheets"] = sheets
+    own = {"cell_type": "code", "source": "x = 1", "outputs": [], "execution_count": None}
+    about = {"nbgrader": {"grade_id": "x" * 10**6, "grade": True, "locked": False, "solution": False}}
+    given["cells"] += [own | {"metadata": about if n < 20 else {}} for n in range(30_000)]
+    (tmp_path / f"{LAB}.ipynb").write_text(json.dumps(given))
+    read, flags = notebooks.read(tmp_path, LAB)
+    assert flags == [f"{len(given['cells'])} cells, of which the first 2000 are read"]
+    assert len(json.dumps(read)) < 1_000_000
+    assert len(notebooks.known_cells(read)) == 8
+
+
+def many(form, number):
+    return form.format(", ".join(f'"k{n}": 0' for n in range(number)))
+
+
+PLACES = {
+    "in a cell": '{{"nbformat": 4, "cells": [{{"cell_type": "code", "source": "", {} }}]}}',
+    "at the top": '{{"nbformat": 4, "cells": [], {} }}',
+    "in an older one": '{{"nbformat": 3, "worksheets": [{{"cells": [], {} }}]}}',
+    "in an output": '{{"nbformat": 4, "cells": [{{"cell_type": "code", "source": "", "outputs": [{{ {} }}]}}]}}',
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_keys_that_nobody_knows_are_dropped_or_refused_by_their_number(place, tmp_path):
+    path = tmp_path / f"{LAB}.ipynb"
+    path.write_text(many(PLACES[place], 900_000))
+    began = time.process_time()
+    read, flags = notebooks.read(tmp_path, LAB)
+    assert flags == []
+    assert len(json.dumps(read)) < 500
+    path.write_text(many(PLACES[place], 3_000_000))
+    read, flags = notebooks.read(tmp_path, LAB)
+    assert read is None
+    assert flags == ["the file is not a notebook: it has more parts than any that somebody wrote"]
+    assert time.process_time() - began < 20
+
+
+@pytest.mark.long  # files of up to 50 MB are made and read
+@pytest.mark.parametrize(
+    "form", ["{}", "[{}]", '{{"nbformat": 4, "cells": [{}]}}', '{{"nbformat": 3, "worksheets": [{}]}}']
+)
+@pytest.mark.parametrize("part", ["[]", "0.5", '"\U0001f600"', "{}", '{"cell_type": "code", "source": []}'])
+def test_any_file_is_read_in_seconds_and_takes_no_more_than_half_a_gigabyte(form, part, tmp_path):
+    most = min(notebooks.PARTS // max(part.count("{") + part.count("["), 1), notebooks.COMMAS // (1 + part.count(",")))
+    most = min(most, notebooks.QUOTES // max(part.count('"'), 1), notebooks.LARGEST // (len(part.encode()) + 1)) - 10
+    (tmp_path / f"{LAB}.ipynb").write_text(form.format(",".join([part] * most)))
+    program = (
+        "import pathlib, resource, time, sys; from tools.grading import notebooks; "
+        "held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; began = time.process_time(); "
+        f"notebooks.read(pathlib.Path(sys.argv[1]), '{LAB}'); "
+        "print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
+    seconds, kilobytes = map(float, done.stdout.split())
+    assert seconds < 10
+    assert kilobytes < 500_000
+
+
+def test_a_notebook_of_the_form_of_2013_is_read(tmp_path):
+    cells = [
+        {"cell_type": "heading", "level": 2, "source": ["My ", "lab"]},
+        {"cell_type": "code", "input": ["x = 1\n", "y = 2"], "language": "python", "outputs": []},
+        {"cell_type": "markdown", "source": "words"},
+    ]
+    data = {
+        "nbformat": 3,
+        "nbformat_minor": 0,
+        "metadata": {},
+        "worksheets": [{"cells": cells[:2]}, {"cells": cells[2:]}],
+    }
+    (tmp_path / f"{LAB}.ipynb").write_text(json.dumps(data))
+    read, flags = notebooks.read(tmp_path, LAB)
+    assert flags == []
+    assert [cell.source for cell in read.cells] == ["## My lab", "x = 1\ny = 2", "words"]
 
 
 @pytest.mark.parametrize("nothing", ["[1, 2, 3]", "", "{", '{"a": ' + "[" * 1_100_000, "[" * 5000 + "]" * 5000])
 def test_what_is_no_notebook_is_said_to_be_none(nothing, tmp_path):
     (tmp_path / f"{LAB}.ipynb").write_text(nothing)
-    read, flags = marks.read(tmp_path, LAB)
+    read, flags = notebooks.read(tmp_path, LAB)
     assert read is None
     assert flags[-1].startswith("the file is not a notebook")
 
@@ -95,13 +181,13 @@ def test_a_cell_of_another_type_is_flagged():
     given, released = submissions.solved(LAB), submissions.given_out(LAB)
     cell = submissions.cell(given, "step")
     cell.cell_type = "markdown"
-    flags = marks.compared(marks.known_cells(given), marks.known_cells(released))
+    flags = marks.compared(notebooks.known_cells(given), notebooks.known_cells(released))
     assert flags == ["cells are of another type than given out: step"]
 
 
 def test_code_that_is_too_long_is_left_out_and_a_text_is_cut():
     given = notebook(code("x = 1"), code("#" * 100_001), text("a" * 20_001), code("y" * 100_000), text("b" * 20_000))
-    assert marks.limited(given) == [
+    assert notebooks.limited(given) == [
         "cells left out for their length: 2 (100001 characters)",
         "cells of which only the beginning is read: 3 (20001 characters)",
     ]
@@ -112,7 +198,7 @@ def test_code_that_is_too_long_is_left_out_and_a_text_is_cut():
 
 def test_of_many_long_cells_there_is_a_limit_for_all():
     given = notebook(*[code("x" * 90_000) for _ in range(2_000)])
-    (flag,) = marks.limited(given)
+    (flag,) = notebooks.limited(given)
     assert flag.count("characters") == 5
     assert flag.endswith(", and more")
     assert sum(len(cell.source) for cell in given.cells) < 1_100_000

@@ -1,5 +1,6 @@
 """What a submission and what comes back from the jail are worth."""
 
+import contextlib
 import json
 
 import pytest
@@ -8,7 +9,7 @@ from gradclinic.course import exercises
 from tests.helpers import submissions
 from tests.helpers.submissions import LAB
 from tools.grading import cells, marks
-from tools.grading.jail import LIMITS
+from tools.grading.jail import LIMITS, Jail, Limits
 
 OTHERS = [lab.name for lab in exercises.labs() if lab.name != LAB]
 
@@ -70,3 +71,20 @@ def test_a_handful_of_every_other_lab(lab, jail, tmp_path):
         given = marks.mark(tmp_path / learners[kind] / lab, lab, learners[kind], 5, released, jail)
         assert {mark.exercise: mark.points for mark in given.marks} == submission.points, kind
         assert submission.flag in "".join(given.flags) if submission.flag else not given.flags, kind
+
+
+def test_what_a_text_promises_an_exercise_it_gets_and_more(bubblewrap, tmp_path):
+    lab = "10-rescue"
+    text = "".join(cell.source for cell in submissions.given_out(lab).cells)
+    assert "You have ten seconds of computing" in text
+    promised = next(e for e in marks.find_lab(lab).exercises if e.name == "rescue")
+    assert promised.seconds == 10
+    notebook = submissions.solved(lab)
+    cell = submissions.cell(notebook, "rescue")
+    head, _, rest = cell.source.partition("\n")
+    slow = "    import time\n    began = time.process_time()\n    while time.process_time() - began < 8: pass\n"
+    cell.source = f"{head}\n{slow}{rest}"
+    (tmp_path / f"{lab}.ipynb").write_bytes(submissions.written(notebook))
+    with contextlib.closing(Jail(Limits(wall=300, idle=100))) as jail:
+        found = marks.mark(tmp_path, lab, "ann", 5, submissions.given_out(lab), jail)
+    assert {mark.exercise: mark.status for mark in found.marks}["rescue"] == "right", found.flags

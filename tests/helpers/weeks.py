@@ -55,7 +55,15 @@ def answering(name: str, body: str, lab: str = LAB) -> nbformat.NotebookNode:
 class Open:
     """Answers as a jail does, in this very process: for code that a test has written."""
 
-    def ask(self, name: str, cells: Sequence[str], cases: bytes, given: Sequence[int] = ()) -> dict[str, object]:
+    def ask(
+        self,
+        name: str,
+        cells: Sequence[str],
+        cases: bytes,
+        given: Sequence[int] = (),
+        seconds: int = 0,
+        reading: str = "",
+    ) -> dict[str, object]:
         space: dict[str, object] = {}
         for source in cells:
             if "import" in source or f"def {name}(" in source:

@@ -102,9 +102,11 @@ def enter(record: Record, lab: str, book: Gradebook, rules: Rules) -> None:
     told = {}
     for grade in notebook.grades:
         exercise = given.get(grade.name.removeprefix("check-"))
-        in_words = exercise is None and grade.name in marked.sources  # that, a person marks
+        elsewhere = grade.name in marked.waiting
+        in_words = exercise is None and (elsewhere or grade.name in marked.sources)  # that, a person marks
         grade.auto_score = exercise.points if exercise else None if in_words else 0
         work = [submission.id, marked.sources.get(grade.name.removeprefix("check-")), grade.auto_score, record.flags]
+        work += [marked.added] if elsewhere else []
         told[grade.name] = hashlib.sha256(json.dumps(work).encode()).hexdigest()
         if record.told.get(grade.name) != told[grade.name]:
             grade.needs_manual_grade = in_words or grade.manual_score is not None or bool(record.flags)

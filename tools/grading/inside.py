@@ -83,7 +83,8 @@ def learner(task: Task, answer: int) -> None:
     try:
         confine(task)
         entries = task["limits"]["entries"]
-        result = called(task["name"], task["cells"], pickle.loads(task["cases"]), entries, task["given"])
+        cases = pickle.loads(task["cases"])
+        result = called(task["name"], task["cells"], cases, entries, task["given"], task["reading"])
     except NotImplementedError:
         result = {"status": "blank"}
     except TooLarge:

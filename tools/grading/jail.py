@@ -88,6 +88,12 @@ class Limits:
     answer_bytes: int = 2**23
     entries: int = 2**18
 
+    def with_seconds(self, seconds: int) -> "Limits":
+        """The same with at least so many of processor time, and with as much more time to wait for the answer."""
+        if seconds <= self.seconds:
+            return self
+        return dataclasses.replace(self, seconds=seconds, wall=self.wall * seconds // self.seconds)
+
 
 LIMITS = Limits()
 
@@ -160,7 +166,15 @@ class Jail:
         self._process: subprocess.Popen[bytes] | None = None
         self._group: Group | None = None
 
-    def ask(self, name: str, cells: Sequence[str], cases: bytes, given: Sequence[int] = ()) -> Reply:
+    def ask(
+        self,
+        name: str,
+        cells: Sequence[str],
+        cases: bytes,
+        given: Sequence[int] = (),
+        seconds: int = 0,
+        reading: str = "",
+    ) -> Reply:
         """Have one function run; returns its answers or what became of it.
 
         Args:
@@ -168,16 +182,19 @@ class Jail:
             cells: the code cells of the notebook that it stands in.
             cases: what it is called with, as ``packed`` gives them.
             given: numbers of the cells that are as they were given out.
+            seconds: of processor time that this one may take, where that is more than others may.
+            reading: of the notebook; see ``called`` in ``cells/``.
 
         Raises:
             NoJail: if no sandbox can be started here.
         """
         if self._process is None:
             self._process = self._started()
-        watch = Watch(self._process.pid, self.limits.seconds, self.limits.idle, self.limits.held)
+        limits = self.limits.with_seconds(seconds)
+        watch = Watch(self._process.pid, limits.seconds, limits.idle, limits.held)
         before = self._overflows()
-        task = self._task(name, cells, cases, given)
-        reply = exchange(self._process, task, self.limits.wall + GRACE, self.limits, watch)
+        task = self._task(name, cells, cases, given, limits) | {"reading": reading}
+        reply = exchange(self._process, task, limits.wall + GRACE, limits, watch)
         overflown = self._overflows() > before
         if reply is None:
             self.close()
@@ -192,13 +209,16 @@ class Jail:
             self._process = self._started()
         return in_words(None if self._group is None else self._group.kind)
 
-    def _task(self, name: str, cells: Sequence[str], cases: bytes, given: Sequence[int] = ()) -> Task:
+    def _task(
+        self, name: str, cells: Sequence[str], cases: bytes, given: Sequence[int] = (), limits: Limits | None = None
+    ) -> Task:
         return {
             "name": name,
             "cells": list(cells),
             "given": list(given),
+            "reading": "",
             "cases": cases,
-            "limits": dataclasses.asdict(self.limits),
+            "limits": dataclasses.asdict(limits or self.limits),
             "refusals": refusals(),
             # of the users that nobody is, one for each jail: the kernel counts processes by user
             "user": FIRST_USER + os.getpid(),

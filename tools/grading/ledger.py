@@ -15,7 +15,8 @@ from typing import Any
 
 from gradclinic.course import exercises
 from tools.grading.files import write
-from tools.grading.marks import LARGEST, Mark, Marked
+from tools.grading.marks import Mark, Marked
+from tools.grading.notebooks import LARGEST
 
 
 class Busy(RuntimeError):

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from tools.grading import handins, marks, shelf
+from tools.grading import handins, marks, notebooks, shelf
 from tools.grading.archive import Member, Unreadable, members
 from tools.grading.handins import Aside, Handin, Notebook
 from tools.grading.plain import visible
@@ -320,12 +320,12 @@ def for_similarity(lab: str, root: Path) -> Path:
     Raises:
         FileNotFoundError: if there is no submission.
     """
-    released = marks.read(root / "labs" / lab, lab)[0]
-    given = marks.known_cells(released) if released else {}
+    released = notebooks.read(root / "labs" / lab, lab)[0]
+    given = notebooks.known_cells(released) if released else {}
     texts = {}
     for folder in sorted((root / "submitted").glob(f"*/{lab}")):
-        notebook, _ = marks.read(folder, lab)
-        own = marks.known_cells(notebook) if notebook else {}
+        notebook, _ = notebooks.read(folder, lab)
+        own = notebooks.known_cells(notebook) if notebook else {}
         parts = [
             f"# {id}\n{_python(own[id].source)}\n"
             for id, cell in given.items()

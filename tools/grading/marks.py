@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import re
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,16 +25,23 @@ from gradclinic.course.exercises import Exercise, Lab, Verdict
 from tools.grading import plain
 from tools.grading.children import end_with_parent
 from tools.grading.jail import LIMITS, Jail, Limits, NoJail, Reply, packed
+from tools.grading.notebooks import known_cells, read
 from tools.grading.origins import Origins, contradicted, origins
 
-LARGEST = 50 * 2**20  # bytes of a notebook
-CELLS, SOURCE = 2_000, 1_000_000  # cells of a notebook that are read, and characters in all of them
-PARTS = 1_000_000  # lists and objects in a notebook's file
-OUTPUTS, TEXT = 50, 20_000  # of a cell, what is read of them; characters of each
-CODE, ESSAY = 100_000, 20_000  # characters of one cell with code, of one with text
 ANSWERS, MESSAGE = 20_000, 1_000  # characters that are kept of wrong answers, and of what is said of them
 FEW = 1_000  # parts of an answer that never take long to compare
 NEARLY = 0.5  # the part of the points that a mistake earns whose hint begins with "Nearly"
+SLOWER = 2  # a grader's machine may be, than that of a learner who was promised some seconds
+ANY_CHECK = re.compile(r"check|find_lab")
+READINGS = {
+    "handed": "its check was handed another function than the one of this name, and that one was marked",
+    "strict": "right only if the rest of a cell was not run after an error that may be the learner's; look at it",
+}
+OF_THE_SHELL = re.compile(
+    r"\bOut\[|\bIn\[|\b_i?h\b|\b_o?h\b|\b_i?\d+\b|[=(]\s*___?\s*[,)\n]|=\s*_\s*$|timeit\b.*-\w*o", re.MULTILINE
+)
+WORDS = 12  # in comments and texts of one cell with code, from which on it may be an essay
+SAYS = re.compile(r"#[^\n]*|(?s:\"\"\".*?\"\"\"|\'\'\'.*?\'\'\')|\"[^\"\n]*\"|\'[^\'\n]*\'")
 STUDENT = re.compile(r"\w[\w.@+ -]*")
 SAID = {
     "blank": "Not attempted yet.",
@@ -72,6 +78,7 @@ class Marked:
         added: the learner's own cells: the number of the released cell that each follows, its type, its source.
         answers: by exercise, what a wrong function returned on each case; None if that is too long to keep.
         seconds: that the marking took.
+        waiting: essays whose cell is as it was given out, while a text of the learner's own stands in other cells.
     """
 
     student: str
@@ -82,6 +89,7 @@ class Marked:
     added: list[tuple[int, str, str]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
+    waiting: list[str] = field(default_factory=list)
 
     @property
     def points(self) -> float:
@@ -102,124 +110,6 @@ def find_lab(name: str) -> Lab:
 
 
 # --- one submission --------------------------------------------------------------------------------------------------
-
-
-def read(folder: Path, lab: str) -> tuple[nbformat.NotebookNode | None, list[str]]:
-    """The submitted notebook, or None, and flags that say what was odd about the file."""
-    right, flags = folder / f"{lab}.ipynb", []
-    files = sorted(folder.glob("*.ipynb"))
-    if right not in files:
-        if len(files) != 1:
-            return None, [
-                f"no notebook called {right.name}" if not files else f"{len(files)} notebooks, none the right one"
-            ]
-        right = files[0]
-        flags.append(f"the file is called {plain.visible(right.name)}")
-    if right.is_symlink() or not right.is_file():
-        return None, ["the notebook is not a file"]
-    if right.stat().st_size > LARGEST:
-        return None, [*flags, "the notebook is larger than 50 MB"]
-    try:
-        raw = right.read_bytes()
-    except OSError as error:
-        return None, [*flags, f"the notebook cannot be read ({type(error).__name__})"]
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-        flags.append("the file is not UTF-8")
-    try:
-        text, cut = slimmed(text)
-        flags += cut
-        with warnings.catch_warnings():  # nbformat's, on what a learner's file lacks
-            warnings.simplefilter("ignore")
-            notebook = nbformat.reads(text, as_version=4)
-        for cell in notebook.cells:
-            cell.source, cell.metadata, cell.cell_type  # noqa: B018  (each has to be there)
-            if not isinstance(cell.source, str):
-                raise ValueError("a cell's source is not text")
-            cell.source.encode()  # half a surrogate pair can be neither stored nor shown
-    except Exception as error:  # whatever a learner's file may make the reader raise
-        return None, [*flags, f"the file is not a notebook ({type(error).__name__})"]
-    return notebook, flags + limited(notebook)
-
-
-def slimmed(text: str) -> tuple[str, list[str]]:
-    """A notebook's text without what no mark depends on, before it is checked, and a flag if cells are gone.
-
-    To check a notebook takes some microseconds for each part of it, and its outputs can have any number of them.
-
-    Raises:
-        ValueError: if it is no notebook, or has more parts than any.
-    """
-    if text.count("{") + text.count("[") > PARTS:
-        raise ValueError("too many parts")
-    data = json.loads(text)
-    if not isinstance(data, dict):
-        raise ValueError("not an object")
-    flags = []
-    data["metadata"] = {}
-    sheets = data["worksheets"] if isinstance(data.get("worksheets"), list) else [data]  # before version 4
-    for sheet in sheets[:10]:
-        cells = sheet.get("cells") if isinstance(sheet, dict) else None
-        if not isinstance(cells, list):
-            continue
-        if len(cells) > CELLS:
-            flags.append(f"{len(cells)} cells, of which the first {CELLS} are read")
-            del cells[CELLS:]
-        for cell in cells:
-            if isinstance(cell, dict):
-                slim(cell)
-    del sheets[10:]
-    return json.dumps(data), flags
-
-
-def slim(cell: dict[str, Any]) -> None:
-    """Keep of a cell's metadata what nbgrader has put there, and of its outputs the first that are printed text."""
-    if isinstance(cell.get("metadata"), dict):
-        about = cell["metadata"].get("nbgrader")
-        short = isinstance(about, dict) and len(json.dumps(about)) < 2000
-        cell["metadata"] = {"nbgrader": about} if short else {}
-    for name in ("attachments", "prompt_number"):
-        cell.pop(name, None)
-    if isinstance(cell.get("outputs"), list):
-        texts = [
-            (output["text"] if isinstance(output["text"], str) else "".join(output["text"]))[:TEXT]
-            for output in cell["outputs"][:OUTPUTS]
-            if isinstance(output, dict) and output.get("output_type") == "stream" and printable(output.get("text"))
-        ]
-        cell["outputs"] = [{"output_type": "stream", "name": "stdout", "text": text} for text in texts]
-
-
-def printable(text: object) -> bool:
-    """Whether this is a text, or its lines."""
-    return isinstance(text, str) or (isinstance(text, list) and all(isinstance(line, str) for line in text))
-
-
-def limited(notebook: nbformat.NotebookNode) -> list[str]:
-    """Shorten what is longer than anybody writes, and say so: code is left out, for half of it means something else."""
-    flags, left = [], SOURCE
-    without, cut = [], []
-    for number, cell in enumerate(notebook.cells, 1):
-        length, code = len(cell.source), cell.cell_type == "code"
-        if length > min(CODE if code else ESSAY, left):
-            (without if code else cut).append(f"{number} ({length} characters)")
-            cell.source = f"# left out: {length} characters" if code else cell.source[: min(ESSAY, left)]
-        left = max(left - len(cell.source), 100)
-    for words, found in (("left out for their length", without), ("of which only the beginning is read", cut)):
-        if found:
-            flags.append(f"cells {words}: {', '.join(found[:5])}" + (", and more" if len(found) > 5 else ""))
-    return flags
-
-
-def known_cells(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
-    """The cells that nbgrader knows, by their grade id; of two with the same id, the first."""
-    found: dict[str, nbformat.NotebookNode] = {}
-    for cell in notebook.cells:
-        data = cell.metadata.get("nbgrader")
-        if isinstance(data, dict) and isinstance(data.get("grade_id"), str):
-            found.setdefault(data["grade_id"], cell)
-    return found
 
 
 def compared(submitted: dict[str, nbformat.NotebookNode], released: dict[str, nbformat.NotebookNode]) -> list[str]:
@@ -251,6 +141,14 @@ def own_cells(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) 
         if place is None and source:  # their own, or one that was given out, and then changed
             found.append((after, "code" if cell.cell_type == "code" else "markdown", cell.source))
     return found
+
+
+def has_words(kind: str, source: str) -> bool:
+    """Whether a cell of a learner's own holds a text: all but code does, and code with sentences in it."""
+    if kind != "code":
+        return bool(source.strip())
+    words = [word for text in SAYS.findall(source) for word in re.findall(r"[^\W\d_]{2,}", text)]
+    return len(words) >= WORDS
 
 
 def credit(exercise: Exercise, verdict: Verdict) -> float:
@@ -309,6 +207,32 @@ def parts_of(answers: object, most: float) -> tuple[int, int]:
     return parts, depth
 
 
+def readings(own: str) -> list[str]:
+    """In which other ways a learner's own code may be meant, where the plain one gives no right answer."""
+    found = []
+    if ANY_CHECK.search(own):
+        found.append("handed")
+    if own.strip():
+        found.append("strict")
+    return found
+
+
+def unexplained(marked: Marked, faults: Mapping[str, str]) -> list[str]:
+    """A flag for each exercise that is not right for a reason that nobody sees in the cell where it belongs.
+
+    That is, the answer is blank, or wrong in no usual way, and code cells that the learner added name the exercise, or
+    something is taken from the shell that is not here.
+    """
+    added, found = [source for _, kind, source in marked.added if kind == "code"], []
+    for mark in marked.marks:
+        if mark.status == "right" or mark.mistake or mark.exercise in faults:
+            continue
+        named = any(re.search(rf"\b{mark.exercise}\b", source) for source in added)
+        if named or any(map(OF_THE_SHELL.search, [*added, marked.sources.get(mark.exercise, "")])):
+            found.append(f"{mark.exercise}: not right, and other code cells of theirs have to do with it; look at them")
+    return found
+
+
 def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.NotebookNode, jail: Jail) -> Marked:
     """Mark one submission. Whatever is wrong with it becomes marks and flags, never an error.
 
@@ -336,6 +260,11 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
             for id, cell in submitted.items()
             if id not in given_out or cell.source != given_out[id].source
         }
+        if any(has_words(kind, source) for _, kind, source in result.added):
+            result.waiting = [essay.name for essay in find_lab(lab).essays if essay.name not in result.sources]
+            result.flags += [
+                f"{name}: not written in its cell; their own text stands in other cells" for name in result.waiting
+            ]
     known, asked = Origins(), find_lab(lab).exercises
     if notebook:
         known = origins(notebook, released, [exercise.name for exercise in asked], jail)
@@ -343,8 +272,19 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
         result.elsewhere = known.elsewhere
     for exercise in asked:
         name = exercise.name
-        reply = jail.ask(name, cells, packed(exercise, seed), known.given) if notebook else {"status": "missing"}
+        reply: Reply = {"status": "missing"}
+        if notebook:
+            more = {"seconds": SLOWER * exercise.seconds} if exercise.seconds else {}
+            reply = jail.ask(name, cells, packed(exercise, seed), known.given, **more)
         result.marks.append(judged(exercise, seed, reply))
+        if notebook and result.marks[-1].status != "right" and reply["status"] not in ("time", "memory"):
+            own = "\n".join(source for number, source in enumerate(cells) if number not in known.given)
+            for reading in readings(own):
+                other = jail.ask(name, cells, packed(exercise, seed), known.given, reading=reading, **more)
+                mark = judged(exercise, seed, other)
+                if mark.points > result.marks[-1].points:
+                    reply, result.marks[-1] = other, mark
+                    result.flags.append(f"{name}: {READINGS[reading]}")
         if reply["status"] == "missing" and name in known.faults:
             message = plain.lines(known.faults[name])[:MESSAGE]
             result.marks[-1] = dataclasses.replace(result.marks[-1], message=message)
@@ -355,6 +295,8 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
             result.flags.append(f"{exercise.name}: {SAID[reply['status']]}")
     if notebook:
         result.flags += contradicted(notebook, {mark.exercise: mark.status for mark in result.marks})
+        result.flags += unexplained(result, known.faults)
+    result.flags = plain.shortened(result.flags)
     result.seconds = time.perf_counter() - began
     return result
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 
+from tools.grading import plain
 from tools.grading.jail import Jail
 
 # Trusted code that takes the learner's as text: that is parsed in there, where it harms nobody, and not run
@@ -21,6 +22,14 @@ INSIDE = re.compile(
     r"__(?:globals|code|closure|setattr)__|\bf_(?:back|locals|globals)\b|\bget_(?:objects|referrers)\b"
     r"|(?<=\.)__\w+__(?=\s*=[^=])"
 )
+
+# What reads attributes that are nobody else's to read; a class may read its own, and libraries have theirs.
+PRIVATE = re.compile(
+    r"(?<!\bself)(?<!\bcls)(?<!\btorch)(?<!\bnn)(?<!\bF)(?<!\bnp)(?<!\bplt)\._(?!_)[A-Za-z]"
+    r"|\bvars\(|getattr\([^()]*?,\s*['\"]_|\.__(?:dict|slots|closure|getstate|reduce|reduce_ex)__"
+    r"|\bcell_contents\b|\bgetclosurevars\b|\bgetmembers\b|\bpickle\b|\bget_(?:objects|referents|referrers)\b"
+)
+SHOWN = 20  # of what a flag names, and letters of a word in it
 
 
 @dataclass
@@ -61,7 +70,10 @@ def origins(
     ids = [grade_id(cell) for cell in notebook.cells]
     twice = [name for name, count in Counter(ids).items() if name and count > 1]
     if twice:
-        found.flags.append(f"several cells have the grade id {', '.join(twice)}; a person is shown the first")
+        known = {grade_id(cell) for cell in released.cells}
+        shown = ", ".join(name if name in known else plain.quoted(name) for name in twice[:SHOWN])
+        more = ", and more" if len(twice) > SHOWN else ""
+        found.flags.append(f"several cells have the grade id {shown}{more}; a person is shown the first")
     places = [grade_id(cell) for cell in code]
     own = [places.index(name) if name in places else -1 for name in names]
     reply = jail.ask("look", [LOOK], pickle.dumps([(list(names), sources, own, found.given)]))
@@ -71,10 +83,15 @@ def origins(
     for name, (elsewhere, rests_on, fault) in zip(names, reply["answers"][0], strict=True):
         words = sorted({word for number in rests_on for word in INSIDE.findall(sources[number])})
         if words:
-            found.flags.append(f"{name}: it rests on cells that reach into Python's own parts ({', '.join(words)})")
+            shown = ", ".join(word[:SHOWN] for word in words[:SHOWN])
+            found.flags.append(f"{name}: it rests on cells that reach into Python's own parts ({shown})")
+        own_cell = [sources[own[names.index(name)]]] if own[names.index(name)] >= 0 else []
+        if any(PRIVATE.search(source) for source in [*own_cell, *(sources[number] for number in rests_on)]):
+            found.flags.append(f"{name}: it reads what is private to an object, perhaps to one that it was given")
         found.elsewhere |= {f"code cell {number + 1}": sources[number] for number in rests_on}
         if elsewhere:
-            numbers = ", ".join(str(number + 1) for number in elsewhere)
+            numbers = ", ".join(str(number + 1) for number in elsewhere[:SHOWN])
+            numbers += ", and more" if len(elsewhere) > SHOWN else ""
             found.flags.append(f"{name}: code cell {numbers} gives it a meaning too, outside the cell where it belongs")
         if fault:
             found.faults[name] = f"Your cell has {'an' if fault[0] in 'AEIOU' else 'a'} {fault}"

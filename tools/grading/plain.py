@@ -17,6 +17,24 @@ def visible(text: str, kept: str = "") -> str:
     return "".join(letter if letter in kept or _has_a_sign(letter) else _written_out(letter) for letter in text)
 
 
+def quoted(text: str, length: int = 40) -> str:
+    """A learner's word within a sentence of ours: in quotes, so that it is no sentence of its own, and short."""
+    shown = visible(text[: length + 1]).replace("\u201c", '"').replace("\u201d", '"')
+    return f"\u201c{shown[:length]}\u2026\u201d" if len(shown) > length else f"\u201c{shown}\u201d"
+
+
+def shortened(flags: list[str], each: int = 600, together: int = 3000) -> list[str]:
+    """Flags of one learner, each in one line and none longer than anybody reads; how many are left out is said."""
+    kept: list[str] = []
+    for flag in flags:
+        line = visible(flag[: each + 1])
+        line = f"{line[:each]}\u2026" if len(line) > each else line
+        if sum(map(len, kept)) + len(line) > together:
+            return [*kept, f"and {len(flags) - len(kept)} more of these"]
+        kept.append(line)
+    return kept
+
+
 def _has_a_sign(letter: str) -> bool:
     return letter in JOINERS or unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 

@@ -56,6 +56,7 @@ class Exercise:
             the outcomes are compared, and the answers themselves need only have the form of the reference's.
         minutes: what it takes, with its text and what follows it: the authors' estimate.
         after: ids of the exercises that it builds on.
+        seconds: of computing that the lab's text promises it; 0 where it promises none. The grader gives it more.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Exercise:
     outcome: Callable[[Sequence[Answer], int], Sequence[Answer]] | None = None
     minutes: int = 0
     after: tuple[str, ...] = ()
+    seconds: int = 0
 
     @property
     def name(self) -> str:

@@ -244,6 +244,7 @@ RESCUE = Exercise(
     rtol=0.0,
     atol=1e-6,
     minutes=20,
+    seconds=10,  # as the notebook says
     after=("10.2-next_repair",),
     mistakes=(
         Mistake(

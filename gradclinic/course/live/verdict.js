@@ -4,14 +4,15 @@
 //
 // Left out is what can never speak there: the lab knows its chance loss, its loss is a cross-entropy of raw scores that
 // has to fall, its input is finite, each layer learns, has one optimiser and a start of its own, gradients are cleared,
-// nothing is recurrent, and what enters a layer is not exported. So these rules of Python have no counterpart:
-// wiring.idle, uncleared, symmetric and not_trained; start.through_time, and its unscaled for targets; what start.stuck
-// says of entering units; of along.output_layer all but _raw_scores; collapsed by shapes; finite for the input; and of
-// progress whatever judges without a chance loss (varied, "fell"). Remedies are not answered, so no factor is computed.
+// nothing is recurrent, and of what enters a layer only the size is exported. So these rules of Python have no
+// counterpart: wiring.idle, uncleared, symmetric and not_trained; start.through_time, and its unscaled for targets;
+// what start.stuck says of entering units; of along.output_layer all but _raw_scores; collapsed by shapes; finite for
+// the input; and of progress whatever judges without a chance loss (varied, "fell"). Remedies are not answered, so no
+// factor is computed.
 "use strict";
 
 /**
- * @param limits the numbers of gradclinic/rules/limits.py, by their names
+ * @param limits the numbers of gradclinic/rules/limits.py, by their names, and PRODUCT of finite.py
  * @returns a function of a record, with the fields of gradclinic.record.Record that the lab exports. It answers
  *   {kind, layers, evidence}, evidence being an array of sentences; or null where diagnose could not be followed.
  */
@@ -416,17 +417,17 @@ function gradclinicVerdict(limits) {
   function throughLayers(record, step) {
     const row = where(record.step, (one) => one === step)[0];
     if (row === undefined) return null;
-    const entering = record.entering_rms ? record.entering_rms[row] : [];
-    const broken = Array.from(record.output_nonfinite[row]).findIndex(Boolean);
-    if (broken >= 0 && Number.isFinite(entering[broken])) {
-      const product = record.weight_norm[row][broken] * entering[broken], layer = record.layers[broken];
+    const broken = where(record.output_nonfinite[row], Boolean)[0];
+    if (broken !== undefined) {
+      const [layer, given] = [record.layers[broken], record.entering_rms[row][broken]];
+      const product = record.weight_norm[row][broken] * given;
       if (product > limits.PRODUCT) {
         return `There weights and input are so large that their product reaches ${general(product, 2)}.`;
       }
-      if (record.output_rms[row][broken] === Infinity) {
+      if (finite(given) && record.output_rms[row][broken] === Infinity) {
         return `The output of ${layer} is inf and not NaN: a number that is too large.`;
       }
-      if (record.layer_kinds[broken].startsWith("Linear")) {
+      if (finite(given) && record.layer_kinds[broken] === "Linear") {
         return `What enters ${layer} is finite, and it only multiplies and adds: a product is too large.`;
       }
     }
@@ -665,7 +666,8 @@ function gradclinicVerdict(limits) {
 
   /** In the last row in which units were looked at, if that is not the first. */
   function stuckByNow(record) {
-    const row = last(where(record.step, (_, i) => some(record.dead[i], finite) || some(record.saturation[i], finite)));
+    const seen = [record.entering_rms, record.dead, record.saturation];
+    const row = last(where(record.step, (_, i) => seen.some((rows) => some(rows[i], finite))));
     return row > 0 ? stuckUnits(record, row, "By now") : null;
   }
 

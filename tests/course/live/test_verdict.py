@@ -17,6 +17,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from gradclinic import recordfile
+from gradclinic.course import live
 from gradclinic.course.data import digits
 from gradclinic.course.models import MLP
 from gradclinic.diagnosis import diagnose
@@ -27,13 +28,13 @@ from tests.helpers.live import FOLDER, node
 
 SCRIPT = FOLDER / "verdict.js"
 DRIVER = Path(__file__).with_name("verdicts.cjs")
-LIMITS = {name: value for name, value in vars(limits).items() if name.isupper()}
+LIMITS = live.thresholds()
 USED = sorted(set(re.findall(r"limits\.([A-Z_]+)", SCRIPT.read_text())))
 
 # What the lab exports. All else is as in a record whose maker did not give it.
 LISTS = ("step", "loss", "input_rms", "answer_rms", "answer_low", "answer_high", "answer_spread", "answer_gradient")
 TOLD = ("told_step", "told_loss")
-SIZES = ("gradient_norm", "weight_norm", "update_norm", "output_rms", "output_gradient_norm")
+SIZES = ("gradient_norm", "weight_norm", "update_norm", "output_rms", "output_gradient_norm", "entering_rms")
 UNITS = ("saturation", "dead")
 SETTINGS = ("learning_rate", "momentum", "weight_decay", "epsilon", "decoupled")
 FLAGS = ("output_nonfinite", "nonfinite")
@@ -96,7 +97,7 @@ RUNS = {
     "exploding, then overflow": Run(8, "leaky_relu", 6.0, "sgd", 0.3, steps=45),
     "rising, then overflow": Run(4, "linear", "he", "momentum", 3.0, steps=45),
     "overflow at once": Run(6, "linear", 1e6, "sgd", 2.0, steps=5, skip="plain"),
-    "not finite": Run(3, "leaky_relu", 1e6, "momentum", 2.3e3, steps=5),
+    "overflow after a step": Run(3, "leaky_relu", 1e6, "momentum", 2.3e3, steps=5),
     "dead by underflow": Run(11, "relu", 1e-4, "sgd", 1.0, steps=35),
     "dead by large steps": Run(3, "relu", "he", "sgd", 0.05, later=100.0),
     "saturated": Run(2, "tanh", 20.0, "sgd", 0.05, steps=40),
@@ -242,8 +243,13 @@ def layers_lost(record: Record, draw: Draw) -> dict[str, Any]:
     which = (slice(edge), slice(edge, None), slice(None))[draw.integers(3)]
     start = int(draw.integers(1, 6)) if draw.random() < 0.5 else len(values)
     values[:start, which] = draw.choice([math.nan, 0.0])
-    lost = {"gradient_norm": values}
-    return lost | ({"output_rms": record.output_rms * math.nan} if draw.random() < 0.2 else {})
+    changed = {"gradient_norm": values}
+    if draw.random() < 0.3:  # the fourth step is the first in which the gradient fades along the layers
+        fades = np.arange(len(record.layers))[::-1] * np.arange(len(values))[:, None]
+        changed["output_gradient_norm"] = 10.0 ** (-1.2 * fades / max(1, len(record.layers) - 2))
+    if draw.random() < 0.2:
+        changed["output_rms"] = record.output_rms * math.nan
+    return changed
 
 
 def stuck(record: Record, draw: Draw) -> dict[str, Any]:
@@ -259,12 +265,12 @@ def squeezed(record: Record, draw: Draw) -> dict[str, Any]:
     """The answers keep to the range of a sigmoid, a ReLU or a tanh, or are one number."""
     low, high = record.answer_low, record.answer_high
     one = np.full(len(low), draw.choice([0.0, 0.25, -1234567.5, 1e-5]))
-    share = near(draw, limits.IN_ALL)
+    mostly = np.where(np.arange(len(low)) < near(draw, limits.IN_ALL) * len(low), 0, 0.2)
     ends = [
         (np.clip(low, 0, 0.3), np.clip(high, 0, 1)),
         (np.clip(low, 0, 0.3), high),
         (np.clip(low, -draw.choice([0.95, 1.0, 1.01]), 1), np.clip(high, -1, draw.choice([0.95, 1.0]))),
-        (np.where(np.arange(len(low)) < share * len(low), 0, 0.2), high + 1),
+        *[(mostly, high + 1)] * 3,
         (one, one),
     ]
     low, high = ends[draw.integers(len(ends))]
@@ -272,24 +278,36 @@ def squeezed(record: Record, draw: Draw) -> dict[str, Any]:
 
 
 def pulled(record: Record, draw: Draw) -> dict[str, Any]:
-    """The weights shrink under a weight decay, or under a penalty in the loss."""
+    """The weights shrink under a weight decay, or under a penalty; something may be learnt all the same."""
     weights = record.weight_norm * np.linspace(1, near(draw, 0.5, 0.1), len(record.step))[:, None]
+    changed = {"weight_norm": weights}
+    if draw.random() < 0.3:
+        changed["told_loss"] = 0.5 * record.told_loss
     if draw.random() < 0.5:
         ratio = near(draw, 1.0) * np.exp(np.linspace(0, near(draw, 0.1), weights.shape[1]))
-        return {"weight_norm": weights, "gradient_norm": weights * ratio}
+        return changed | {"gradient_norm": weights * ratio}
     rate, scatter = near(draw, limits.DECAY_RULES), np.exp(draw.normal(size=weights.shape))
     gradients = weights * (scatter if draw.random() < 0.5 else 1.0)
-    return {"weight_norm": weights, "gradient_norm": gradients, "weight_decay": np.full_like(weights, rate)}
+    return changed | {"gradient_norm": gradients, "weight_decay": np.full_like(weights, rate)}
 
 
-def steps_of(record: Record, draw: Draw) -> dict[str, Any]:
-    """Updates of another size: all of them, the first ones, or those that come later."""
-    small = limits.UPDATE_TOO_SMALL
-    size = near(draw, limits.UPDATE_TOO_LARGE, small, small, 3 * small, 0.95)
+def small_steps(record: Record, draw: Draw) -> dict[str, Any]:
+    """Updates that get nowhere, though some may be usual; the first loss may be below that of guessing."""
+    size = near(draw, limits.UPDATE_TOO_SMALL, limits.UPDATE_TOO_SMALL, 3 * limits.UPDATE_TOO_SMALL)
+    values, start = record.weight_norm * size, int(draw.choice([0, 0, 0, 5, 9]))
+    values[:start] *= draw.choice([2, 2.9, 3.1, 9])
+    told = record.told_loss.copy()
+    if draw.random() < 0.3:
+        told[0] = near(draw, 0.8) * record.chance_loss
+    return {"update_norm": values, "told_loss": told}
+
+
+def large_steps(record: Record, draw: Draw) -> dict[str, Any]:
+    """Updates that change much: all of them, the first ones, or those that come later, in all layers or in some."""
     scatter = np.exp(draw.choice([0.0, 0.1]) * draw.normal(size=record.update_norm.shape))
-    first = int(draw.choice([0, 0, 5, 10, len(record.step) - 3]))
+    first = int(draw.choice([0, 0, 5, 9, 10, len(record.step) - 3, len(record.step) - 2]))
     values = record.update_norm.copy()
-    values[first:] = (record.weight_norm * size * scatter)[first:]
+    values[first:] = (record.weight_norm * near(draw, limits.UPDATE_TOO_LARGE, 0.95) * scatter)[first:]
     values[:, : draw.integers(len(record.layers))] *= draw.choice([1.0, 1.0, 0.0, 1e3])
     return {"update_norm": values}
 
@@ -312,7 +330,7 @@ def losses(record: Record, draw: Draw) -> dict[str, Any]:
 
 def falling(record: Record, draw: Draw) -> dict[str, Any]:
     """A loss that falls to some share of the best constant answer's, slowly, or at once."""
-    share = near(draw, limits.LEARNS_BELOW, limits.LEARNS_WELL_BELOW, 0.95)
+    share = near(draw, limits.LEARNS_BELOW, limits.LEARNS_WELL_BELOW, 0.9, 0.05)
     slow = np.linspace(1.02, share, len(record.told_loss)) ** draw.choice([0.3, 1.0, 2.0])
     values = slow if draw.random() < 0.6 else np.full_like(slow, share)
     scatter = draw.choice([0.003, 0.02, 0.1]) * draw.normal(size=len(values))
@@ -384,7 +402,11 @@ def blown_up(record: Record, draw: Draw) -> dict[str, Any]:
     outputs = np.geomspace(1, near(draw, limits.GROWN**3), len(record.layers)) * draw.choice([1e-20, 1, 3e14])
     flags = np.zeros_like(record.output_nonfinite)
     flags[-1, -1] = True
-    return {"output_rms": np.tile(outputs, (len(record.step), 1)), "output_nonfinite": flags}
+    sizes, given = np.tile(outputs, (len(record.step), 1)), record.entering_rms.copy()
+    sizes[-1, -1] = draw.choice([math.nan, math.inf])
+    large = near(draw, LIMITS["PRODUCT"]) / max(float(record.weight_norm[-1, -1]), 1e-3)
+    given[-1, -1] = draw.choice([math.nan, 1.0, math.inf, large, large])
+    return {"output_rms": sizes, "output_nonfinite": flags, "entering_rms": given}
 
 
 def grown(record: Record, draw: Draw) -> dict[str, Any]:
@@ -401,27 +423,43 @@ def grown(record: Record, draw: Draw) -> dict[str, Any]:
 
 
 def scaled(record: Record, draw: Draw) -> dict[str, Any]:
-    """Inputs of another size."""
-    return {"input_rms": np.full(len(record.step), near(draw, limits.INPUT_LARGE, limits.INPUT_SMALL, 1234567.0))}
+    """Inputs of another size, which may be too much for the units."""
+    size = near(draw, limits.INPUT_LARGE, limits.INPUT_SMALL, 1234567.0)
+    flat = np.full_like(record.saturation, draw.choice([0.1, 0.95]))
+    return {"input_rms": np.full(len(record.step), size), "saturation": flat}
 
 
 def alike(record: Record, draw: Draw) -> dict[str, Any]:
     """The answers come to differ by less and less."""
     told = record.told_loss[np.isfinite(record.told_loss)]
     least = math.sqrt(limits.SAME_ANSWERS * abs(float(np.median(told)))) if len(told) else 1.0
+    least = max(least, 1e-6)
     differ = np.geomspace(draw.choice([1.0, 10.0, 100.0]) * least, near(draw, least), len(record.step))
     size = near(draw, limits.SAME_BELOW**-1, limits.SAME_BELOW**-1, 2.0, 50.0)
-    return {"answer_spread": differ, "answer_rms": np.full_like(differ, differ[-1] * size)}
+    changed = {"answer_spread": differ, "answer_rms": np.full_like(differ, differ[-1] * size)}
+    if draw.random() < 0.3:  # and nothing else was asked for
+        changed["told_loss"] = CHANCE * np.maximum(np.geomspace(1, 1e-3, len(record.told_loss)), near(draw, 0.05))
+        changed["answer_spread"] = np.maximum(np.geomspace(1, 1e-3, len(differ)), near(draw, 0.1))
+        changed["answer_rms"] = changed["answer_spread"] / near(draw, 0.02)
+    return changed
 
 
 def faded(record: Record, draw: Draw) -> dict[str, Any]:
     """The gradient at the answers dies away."""
-    return {"answer_gradient": np.geomspace(1, near(draw, 1e-4), len(record.step)) ** draw.choice([1, 1, 1.3])}
+    sizes = np.geomspace(1, near(draw, 1e-4), len(record.step)) ** draw.choice([1, 1, 1.3])
+    return {"answer_gradient": draw.choice([0.1, 5.0]) * sizes}
 
 
 def guessed(record: Record, draw: Draw) -> dict[str, Any]:
     """Another loss of the best constant answer."""
     return {"chance_loss": float(draw.choice([0.0, -1.0, 1e-3, 0.5, 1.0, 1e3]))}
+
+
+def lowered(record: Record, draw: Draw) -> dict[str, Any]:
+    """A loss that may be below 0, and so may that of the best constant answer."""
+    by = near(draw, 0.5, 1.0, 5.0) * record.chance_loss
+    falls = record.told_loss * np.linspace(1, near(draw, 0.8, 0.2), len(record.told_loss))
+    return {"told_loss": falls - by, "chance_loss": record.chance_loss - by}
 
 
 def watched_to(record: Record, draw: Draw) -> dict[str, Any]:
@@ -430,10 +468,24 @@ def watched_to(record: Record, draw: Draw) -> dict[str, Any]:
 
 
 CHANGES: tuple[Callable[[Record, Draw], dict[str, Any]], ...] = (
-    *(trend, slope, holes, rows_lost, layers_lost, stuck, squeezed, pulled, steps_of, scheduled, losses, falling),
-    *(risen, leap, far_off, untold, broken, blown_up, grown, scaled, alike, faded, guessed, watched_to),
+    *(
+        trend,
+        slope,
+        holes,
+        rows_lost,
+        layers_lost,
+        stuck,
+        squeezed,
+        pulled,
+        small_steps,
+        large_steps,
+        scheduled,
+        losses,
+    ),
+    *(falling, risen, leap, far_off, untold, broken, blown_up, grown, scaled, alike, faded, guessed, lowered),
+    watched_to,
 )
-TELLING = (losses, falling, risen, leap, far_off, untold, grown)  # those that need losses
+TELLING = (small_steps, losses, falling, risen, leap, far_off, untold, grown, lowered)  # those that need losses
 BASES = ("well", "dead by underflow", "saturated", "one layer")
 
 
@@ -447,6 +499,7 @@ def calm(record: Record, draw: Draw) -> Record:
         gradient_norm=record.weight_norm * (1.0 + np.arange(len(record.layers))),
         output_gradient_norm=np.ones_like(record.gradient_norm),
         **{name: np.full_like(getattr(record, name), 0.1) for name in UNITS},
+        entering_rms=np.ones_like(record.gradient_norm),
         **dict.fromkeys(("answer_rms", "answer_spread", "answer_gradient", "input_rms"), some),
         **{"answer_low": -3 * some, "answer_high": 3 * some},
     )
@@ -455,13 +508,14 @@ def calm(record: Record, draw: Draw) -> Record:
 def odd(number: int) -> Record:
     """A beginning of a run, as it was or with nothing to be found, and up to three changes."""
     draw = np.random.default_rng(number)
-    run = RUNS[BASES[number % len(BASES)]]
+    run = RUNS[str(draw.choice(BASES))]
     steps = draw.choice(LENGTHS[1:] if draw.random() < 0.3 else (30, 31, 40, 60, 100))
     record = begun(trained(run), min(int(steps), run.steps))
-    record = calm(record, draw) if number % 5 else record
-    for number in draw.permutation(len(CHANGES))[: draw.choice([1, 1, 2, 3])]:
-        if len(record.told_loss) or CHANGES[number] not in TELLING:
-            record = replace(record, **CHANGES[number](record, draw))
+    record = calm(record, draw) if draw.random() < 0.8 else record
+    others = draw.permutation(len(CHANGES))[: draw.choice([0, 0, 1, 2])]
+    for change in (CHANGES[number % len(CHANGES)], *(CHANGES[other] for other in others)):
+        if len(record.told_loss) or change not in TELLING:
+            record = replace(record, **change(record, draw))
     return record
 
 
@@ -517,7 +571,7 @@ def test_a_real_run_gets_the_verdict_of_diagnose_after_any_number_of_steps():
     assert kinds == {
         *("healthy", "vanishing", "exploding", "overflow", "dying ReLU", "saturated", "diverging", "collapsed"),
         *("learning rate too high", "learning rate too low", "unscaled data", "weight decay too strong"),
-        *("not finite", "undecided"),
+        "undecided",
     }
 
 
@@ -526,7 +580,7 @@ def test_an_odd_record_gets_the_verdict_of_diagnose():
     records = odd_records()
     assert differences(records) == {}
     answered = [expected(record) for record in records.values()]
-    assert {"no gradient", "output layer"} <= {answer["kind"] for answer in answered if answer}
+    assert {"no gradient", "output layer", "not finite"} <= {answer["kind"] for answer in answered if answer}
     assert sum(answer is None for answer in answered) < 0.01 * len(records)
 
 

@@ -1,5 +1,6 @@
 """Choose the statements of a notebook that an answer may rest on."""
 
+import ast
 import builtins
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -13,14 +14,26 @@ def always_there() -> set[str]:
     return {*dir(builtins), "__name__", "display", "get_ipython", "In", "Out"}
 
 
-def last_check(name: str, found: Sequence[Statement]) -> int:
-    """The number of the last statement that checks this exercise; of the last of all where none does."""
-    return max((i for i, s in enumerate(found) if name in s.checks), default=len(found) - 1)
+def last_check(name: str, found: Sequence[Statement], given: Collection[int]) -> int:
+    """The number of the last statement that checks this exercise; of the last of all where none does.
+
+    The last of all, too, where until then the name has no meaning but that of the cell that was given out, and gets one
+    below: cells are not always run from top to bottom.
+    """
+    check = max((i for i, s in enumerate(found) if s.checked(name)), default=len(found) - 1)
+    before = [s for s in found[: check + 1] if name in s.binds]
+    later = any(name in s.binds and s.defines and s.cell not in given for s in found[check + 1 :])
+    return len(found) - 1 if later and all(s.cell in given for s in before) else check
 
 
-def redefined(name: str, found: Sequence[Statement], check: int) -> bool:
-    """Whether a function of this name is made again after its check."""
-    return any(name in s.binds and s.defines for s in found[check + 1 :])
+def handed_over(name: str, found: Sequence[Statement]) -> tuple[int, ast.expr] | None:
+    """The last check of this exercise that is handed something of another name, and what it is handed."""
+    for i, s in reversed(list(enumerate(found))):
+        other = s.tried.get(name, s.tried.get("*"))
+        foreign = other is not None and not (isinstance(other, ast.Name) and other.id == name)
+        if other is not None and foreign and s.checked(name) and isinstance(s.node, (ast.Expr, ast.Assign)):
+            return i, other
+    return None
 
 
 def consequences(found: Sequence[Statement]) -> list[tuple[set[str], bool]]:
@@ -50,13 +63,19 @@ class Choice:
     are those of others that may change it, such as calls that it is handed to, and what those rest on.
     """
 
-    def __init__(self, name: str, found: Sequence[Statement], given: Collection[int] = ()) -> None:
-        check = last_check(name, found)
-        self.check = check
-        self.upto = len(found) - 1 if redefined(name, found, check) else check
+    def __init__(
+        self, name: str, found: Sequence[Statement], given: Collection[int] = (), handed: bool = False
+    ) -> None:
+        """``handed``: take the function that was handed to the check in place of the one of this name."""
+        other = handed_over(name, found) if handed else None
+        check = last_check(name, found, given) if other is None else other[0]
+        self.name, self.check = name, check
+        self.upto = check
+        self.wanted = ast.Name(name, ast.Load()) if other is None else other[1]
         self._found, self._given = found, given
         self._known = always_there().union(*(s.binds for s in found[: self.upto + 1]))
         self._bound = always_there().union(*(s.binds for s in found))
+        self.computed = set().union(*(s.binds for s in found if not s.quick))
         self._effects = consequences(found)
         self._aliases: dict[str, set[str]] = {}
         for s in found:
@@ -64,10 +83,37 @@ class Choice:
                 self._aliases.setdefault(alias, set()).update(names)
         imported = set().union(*(s.binds for s in found if s.imports))
         self._imported = imported - set().union(*(s.binds for s in found if not s.imports))
-        names = {name}
+        names = {part.id for part in ast.walk(self.wanted) if isinstance(part, ast.Name)}
         self.sure = self._closed(names, set(), self._surely)
         own = frozenset(names)
         self.likely = self._closed(names, self.sure, lambda i, names: self._perhaps(i, names, own)) - self.sure
+
+    def bound(self, name: str) -> bool:
+        """Whether anything in the notebook may give this name a meaning."""
+        return name in self._bound or any("*" in s.binds or s.now.dynamic for s in self._found)
+
+    def before(self) -> set[int]:
+        """Of the others, those after which what was chosen is not run, or not checked, should they end in an error.
+
+        With what they rest on, as far as that takes no time: imports, functions, constants.
+        """
+        chosen = self.sure | self.likely
+        ends = {s.cell: i for i, s in enumerate(self._found[: self.check + 1]) if i in chosen or s.checked(self.name)}
+        found = {
+            i
+            for i, s in enumerate(self._found[: self.check + 1])
+            if i not in chosen and i < ends.get(s.cell, -1) and s.cell not in self._given and not s.checks
+        }
+        names = set().union(*(self._found[i].uses for i in found))
+        grown = True
+        while grown:
+            grown = False
+            for i, s in enumerate(self._found[: self.check]):
+                if i not in chosen | found and s.binds & names and s.quick and not s.checks:
+                    found.add(i)
+                    names |= s.uses
+                    grown = True
+        return found
 
     def all(self) -> list[int]:
         """Both, in the notebook's order."""
@@ -106,7 +152,15 @@ class Choice:
 
     def _surely(self, i: int, names: set[str]) -> bool:
         s = self._found[i]
-        return self.binds(i, names) or s.future != 0 or (self._ours(i) and bool(s.now.changes & names))
+        return self.binds(i, names) or s.future != 0 or (self._ours(i) and bool(self._changes(i) & names))
+
+    def _changes(self, i: int) -> set[str]:
+        """What a statement changes for sure. A library is changed where something of it is set, once, and not by a
+        function of it that changes what it is given, nor is a long training run for a setting that stands in it."""
+        s = self._found[i]
+        libraries = s.now.changes & self._imported
+        looped = isinstance(s.node, (ast.For, ast.While, ast.AsyncFor))
+        return s.now.changes - libraries | (set() if looped else libraries - (s.inplace - s.sets))
 
     def _perhaps(self, i: int, names: set[str], own: frozenset[str]) -> bool:
         s = self._found[i]
@@ -116,7 +170,8 @@ class Choice:
             return False  # whoever gives `len` another meaning gets Python's own all the same
         if i <= self.upto and s.sets & self._imported:
             return True
-        if (also(s.now.changes, self._aliases) | self._effects[i][0]) & names:
+        only_given = (s.inplace - s.sets) & self._imported
+        if (also(s.now.changes - only_given, self._aliases) | self._effects[i][0] - self._imported) & names:
             return True
         near = names & own
         touched = s.now.passes | (also(s.now.loads, self._aliases) - s.now.loads)

@@ -3,12 +3,33 @@
 import ast
 import builtins
 import contextlib
+import importlib.util
+import os
 import sys
 import types
 from collections.abc import Iterator
 from typing import Any
 
 from tools.grading.cells.reading import FILE_NAME, RUN_AS_CODE, parsed
+
+# IPython's own, those of its kernel, and what it makes of a shell's commands. An unknown one is an error.
+_WORDS = (
+    "alias alias_magic autoawait autocall automagic autosave bookmark capture cat cd clear code_wrap colab "
+    "colors conda config connect_info cp debug dhist dirs doctest_mode ed edit env gui hist history "
+    "killbgscripts ldir less lf lk ll load load_ext loadpy logoff logon logstart logstate logstop ls lsmagic "
+    "lx macro magic mamba man matplotlib micromamba mkdir more mv notebook page pastebin pdb pdef pdoc pfile "
+    "pinfo pinfo2 pip popd pprint precision prun psearch psource pushd pwd pycat pylab qtconsole quickref "
+    "recall rehashx reload_ext rep rerun reset reset_selective rm rmdir run save sc set_env shell subshell sx "
+    "system tb tensorflow_version time timeit unalias unload_ext uv who who_ls whos xdel xmode "
+)
+LINE_MAGICS = frozenset(_WORDS.split())
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 class Nothing:
@@ -46,17 +67,44 @@ class Shell(Nothing):
 
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.user_ns = self.user_global_ns = namespace
+        self._own: dict[tuple[str, str], Any] = {}  # magics that the learner made
+        self._more = False  # whether an extension has brought some
 
     def __bool__(self) -> bool:
         return True
 
     def run_line_magic(self, name: str, line: str, *_: object) -> object:
         local = sys._getframe(1).f_locals  # noqa: SLF001  (the one way to learn who calls)
+        if ("line", name) in self._own:
+            return self._own["line", name](line)
+        if name in ("env", "set_env"):
+            return self._environment(line)
+        if name == "load_ext":
+            self._more = True
+            if not any(map(_there, (line.strip(), f"IPython.extensions.{line.strip()}"))):
+                raise ModuleNotFoundError(f"No module named {line.strip()!r}")
+        if name not in LINE_MAGICS and not self._more:
+            from IPython.core.error import UsageError
+
+            raise UsageError(f"Line magic function `%{name}` not found.")
         if name == "timeit":
             return self._ran(line, dict(local))
         return self._ran(line, local) if name in RUN_AS_CODE else Nothing()
 
-    def run_cell_magic(self, name: str, _: str, body: str) -> object:
+    def _environment(self, line: str) -> object:
+        name, sign, value = line.strip().partition("=" if "=" in line else " ")
+        if not sign:
+            return os.environ.get(name) if name else dict(os.environ)
+        os.environ[name.strip()] = value.strip()
+        return None
+
+    def register_magic_function(self, function: Any, magic_kind: str = "line", magic_name: str | None = None) -> None:
+        for kind in ("line", "cell") if magic_kind == "line_cell" else (magic_kind,):
+            self._own[kind, magic_name or function.__name__] = function
+
+    def run_cell_magic(self, name: str, line: str, body: str) -> object:
+        if ("cell", name) in self._own:
+            return self._own["cell", name](line, body)
         if name == "timeit":  # leaves no names behind
             return self._ran(body, {})
         return self._ran(body, self.user_ns) if name in RUN_AS_CODE else Nothing()

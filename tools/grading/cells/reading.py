@@ -74,12 +74,66 @@ def root(node: ast.AST) -> str | None:
             return None
 
 
+@dataclass
+class Checks:
+    """What the checks are called in one notebook.
+
+    Attributes:
+        labs: names that stand for ``check``, from which each exercise's check is taken.
+        single: names that stand for the check of one exercise, and its name.
+    """
+
+    labs: set[str] = field(default_factory=lambda: {"check"})
+    single: dict[str, str] = field(default_factory=dict)
+
+    def lab(self, node: ast.AST) -> bool:
+        """Whether this is ``check`` by any of its names."""
+        if isinstance(node, ast.Call):
+            return ast.unparse(node.func).rpartition(".")[2] == "find_lab"
+        return (isinstance(node, ast.Name) and node.id in self.labs) or (
+            isinstance(node, ast.Attribute) and node.attr == "check"
+        )
+
+    def of(self, node: ast.AST) -> str | None:
+        """The exercise whose check this is; "*" if it may be any's."""
+        match node:
+            case ast.Name(name):
+                return self.single.get(name)
+            case ast.Attribute(value, name) if self.lab(value):
+                return name
+            case ast.Call(ast.Name("getattr"), [value, name, *_]) if self.lab(value):
+                return str(name.value) if isinstance(name, ast.Constant) else "*"
+        return None
+
+    def read(self, nodes: Iterable[ast.AST]) -> "Checks":
+        """Learn the names that these give to checks."""
+        pairs: list[tuple[str, ast.AST]] = []
+        for part in (part for node in nodes for part in ast.walk(node)):
+            if isinstance(part, ast.ImportFrom):
+                self.labs |= {alias.asname or alias.name for alias in part.names if alias.name == "check"}
+            elif isinstance(part, ast.Assign):
+                pairs += [(target.id, part.value) for target in part.targets if isinstance(target, ast.Name)]
+            elif isinstance(part, ast.NamedExpr):
+                pairs.append((part.target.id, part.value))
+        for _ in range(5):  # a name of a name of a name
+            for name, value in pairs:
+                if self.lab(value):
+                    self.labs.add(name)
+                elif (exercise := self.of(value)) is not None:
+                    self.single[name] = exercise
+        return self
+
+
 class Reader(ast.NodeVisitor):
     """Reads one top-level statement: what it does at once, and what the functions in it do when they are called."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Checks | None = None) -> None:
         self.now, self.later = Effects(), Effects()
+        self.known = known or Checks()
         self.checks: set[str] = set()  # names that are handed to a check
+        self.checks_later: set[str] = set()  # in its functions
+        self.tried: dict[str, ast.expr] = {}  # what is handed to the check of each
+        self.inplace: set[str] = set()  # names with a method that ends with _: a library's own changes its arguments
         self.bare: set[str] = set()  # names that a whole statement is a call of: only its effect can be meant
         self.sets: set[str] = set()  # names of what it sets something in; for a library, that is a setting
         self.walrus: set[str] = set()
@@ -130,6 +184,16 @@ class Reader(ast.NodeVisitor):
     visit_For = visit_While = visit_AsyncFor = _looped
 
     def visit_Call(self, node: ast.Call) -> None:
+        if (exercise := self.known.of(node.func)) is not None:
+            self.checks.add(exercise)
+            if node.args:
+                self.tried[exercise] = node.args[0]
+        handed_on = (self.known.of(part) for part in node.args if isinstance(part, ast.Attribute))
+        self.checks |= {exercise for exercise in handed_on if exercise is not None}
+        match node:
+            case ast.Call(ast.Attribute(_, "run_line_magic"), [ast.Constant("env" | "set_env"), *_]):
+                self.now.changes |= {"os", "environ", "getenv"}
+                self.sets |= {"os", "environ", "getenv"}
         self._called(node.func, [*node.args, *(keyword.value for keyword in node.keywords)])
         self.generic_visit(node)
 
@@ -148,10 +212,9 @@ class Reader(ast.NodeVisitor):
         if (name := root(function)) is None:  # of something that is just being made, as in (a + b).backward()
             self.now.passes |= handed(function)
             return
-        if name == "check":
-            self.checks.add(function.attr)
-        changing = function.attr in CHANGING or (function.attr.endswith("_") and not function.attr.endswith("__"))
-        (self.now.changes if changing else self.now.passes).add(name)
+        inplace = function.attr.endswith("_") and not function.attr.endswith("__") and function.attr not in CHANGING
+        (self.now.changes if inplace or function.attr in CHANGING else self.now.passes).add(name)
+        self.inplace |= {name} if inplace else set()
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self._decorated(node)
@@ -168,12 +231,14 @@ class Reader(ast.NodeVisitor):
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._decorated(node)
-        inner = Reader()
+        inner = Reader(self.known)
         for part in (*node.bases, *node.keywords, *node.body):
             inner.visit(part)
         own = {part.name for part in node.body if isinstance(part, (ast.FunctionDef, ast.ClassDef))}
         self.now.add(inner.now.without(own | stored(node.body)))
         self.later.add(inner.later)
+        self.checks |= inner.checks
+        self.checks_later |= inner.checks_later
 
     def _decorated(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         for decorator in node.decorator_list:  # is called with what it stands above
@@ -181,9 +246,10 @@ class Reader(ast.NodeVisitor):
             self.visit(decorator)
 
     def _postponed(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, body: Sequence[ast.AST]) -> None:
-        inner = Reader()
+        inner = Reader(self.known)
         for part in body:
             inner.visit(part)
+        self.checks_later |= inner.checks | inner.checks_later
         shared = {n for part in body for g in ast.walk(part) if isinstance(g, ast.Global) for n in g.names}
         names = stored(body) | {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
         known = aliases(body)
@@ -255,7 +321,10 @@ class Statement:
         uses: the names that it takes from the notebook around it: not what is local to a function.
         now: what it does when it is run.
         later: what its functions do when they are called.
-        checks: the exercises whose check it calls.
+        checks: the exercises whose check it calls; "*" if any's.
+        checks_later: those whose check its functions call.
+        tried: by exercise, what is handed to its check.
+        inplace: names with a method that changes in place; of a library, that changes what it is given.
         bare: what it calls only for the effect.
         sets: names of what it sets something in, directly or by a call of ``set...``.
         aliases: for names that it binds, the names of what they may be, hold, or be a part of.
@@ -272,6 +341,13 @@ class Statement:
     bare: set[str]
     sets: set[str]
     aliases: dict[str, set[str]]
+    checks_later: set[str] = field(default_factory=set)
+    tried: dict[str, ast.expr] = field(default_factory=dict)
+    inplace: set[str] = field(default_factory=set)
+
+    def checked(self, name: str) -> bool:
+        """Whether this calls the check of that exercise."""
+        return name in self.checks or ("*" in self.checks and name in self.uses | self.now.words)
 
     @property
     def imports(self) -> bool:
@@ -288,6 +364,13 @@ class Statement:
         return sum(feature.compiler_flag for feature in known if feature)
 
     @property
+    def quick(self) -> bool:
+        """Whether it takes no time, whatever it is: an import, a function, a class, a constant."""
+        if isinstance(self.node, ast.Assign):
+            return not any(isinstance(part, (ast.Call, ast.comprehension)) for part in ast.walk(self.node.value))
+        return self.imports or isinstance(self.node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
+
+    @property
     def defines(self) -> bool:
         """Whether what it binds may be a function."""
         made_by = (ast.Lambda, ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.IfExp, ast.Tuple)
@@ -296,9 +379,9 @@ class Statement:
         return not loop and (value is None or isinstance(value, made_by))
 
 
-def statement(node: ast.stmt, cell: int = 0, source: str = "") -> Statement:
-    """Read one statement."""
-    reader = Reader()
+def statement(node: ast.stmt, cell: int = 0, source: str = "", known: Checks | None = None) -> Statement:
+    """Read one statement; ``known`` are the names of checks."""
+    reader = Reader(known)
     binds: set[str] = set()
     uses: set[str] = set()
     with contextlib.suppress(*UNREADABLE):  # a `return` outside a function, say
@@ -327,6 +410,9 @@ def statement(node: ast.stmt, cell: int = 0, source: str = "") -> Statement:
         reader.bare,
         reader.sets,
         aliases([node]),
+        reader.checks_later,
+        reader.tried,
+        reader.inplace,
     )
 
 
@@ -389,10 +475,23 @@ def ends(node: ast.stmt) -> bool:
 
 def statements(cells: Iterable[str]) -> list[Statement]:
     """The top-level statements of a notebook's code cells. A cell that is not Python is left out, as it is not run."""
-    found = []
+    read: list[tuple[ast.stmt, int, str]] = []
     for number, source in enumerate(cells):
         with contextlib.suppress(*UNREADABLE):
-            found += [statement(node, number, python) for node, python in parsed(source)]
+            read += [(node, number, python) for node, python in parsed(source)]
+    known = Checks()
+    with contextlib.suppress(*UNREADABLE):
+        known.read(node for node, _, _ in read)
+    found = [statement(node, number, python, known) for node, number, python in read]
+    by_function: dict[str, set[str]] = {}
+    for _ in range(5):  # a function that calls a function that checks
+        for s in found:
+            inner = s.checks_later.union(*(by_function.get(name, set()) for name in s.later.loads))
+            if inner:
+                for name in s.binds:
+                    by_function.setdefault(name, set()).update(inner)
+    for s in found:
+        s.checks |= set().union(*(by_function.get(name, set()) for name in s.now.loads))
     return found
 
 

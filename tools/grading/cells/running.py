@@ -1,5 +1,6 @@
 """Run what was chosen of a notebook, call a function in it, and make plain numbers of what it returns."""
 
+import ast
 import asyncio
 import contextlib
 import copy
@@ -11,11 +12,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tools.grading.cells.choosing import Choice
+from tools.grading.cells.choosing import Choice, always_there
 from tools.grading.cells.kernel import at_home
 from tools.grading.cells.reading import FILE_NAME, Statement, compiled, statements
 
 Reply = dict[str, Any]
+ALWAYS = always_there()
+FRONTEND = {"get_ipython", "display", "In", "Out"}  # what stands for a frontend here gives nothing
 
 
 class Enough(BaseException):
@@ -25,10 +28,10 @@ class Enough(BaseException):
 class Patience:
     """Processor time for what is only likely to matter: so much for each statement, and for all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, part: float = 1.0) -> None:
         limit = resource.getrlimit(resource.RLIMIT_CPU)[0]
         bounded = limit != resource.RLIM_INFINITY and threading.current_thread() is threading.main_thread()
-        self.each, self.left = (limit / 10, limit * 0.4) if bounded else (0.0, 1.0)  # a timer of 0 is none
+        self.each, self.left = (part * limit / 10, part * limit * 0.4) if bounded else (0.0, 1.0)  # 0: no timer
         self._running = False
 
     def _stop(self, *_: object) -> None:
@@ -63,33 +66,87 @@ def run(s: Statement, namespace: dict[str, Any], flags: int) -> None:
         exec(code, namespace)
 
 
-def prepared(name: str, found: Sequence[Statement], choice: Choice, namespace: dict[str, Any]) -> str:
-    """Run what was chosen, in the notebook's order. Returns what the last of the sure ones that failed said."""
-    slip, flags, patience, again = "", 0, Patience(), []
-    at_check: dict[str, Any] = {}
-    for i in choice.all():
-        s = found[i]
-        if i > choice.check and not at_check:
-            at_check = dict(namespace)
-        flags |= s.future
+def doubtful(error: BaseException, s: Statement, choice: Choice) -> bool:
+    """Whether an error may be this room's, and the learner had none: of files, programs, modules and devices that are
+    not here, of a name that a cell further down gives a meaning to, or of numbers that were drawn or learned."""
+    if isinstance(error, NameError):
+        return choice.bound(error.name or "")
+    if isinstance(error, (Enough, ImportError, OSError, EOFError, MemoryError)):
+        return True
+    if type(error).__name__ in ("UsageError", "SystemExit", "KeyboardInterrupt"):
+        return False
+    said = str(error).lower()
+    return bool(s.uses & (FRONTEND | choice.computed)) or any(
+        word in said for word in ("cuda", "mps", "thread", "module '")
+    )
+
+
+def touched(s: Statement) -> set[str]:
+    """The names whose meaning is not known where this was left out."""
+    return s.binds | (s.now.changes | s.now.passes | s.later.changes) - ALWAYS
+
+
+class Run:
+    """One run of what was chosen, in the notebook's order.
+
+    As in IPython, after an error the rest of its cell is not run, if the learner had that error for sure: nothing that
+    it rests on was left out, and it is none of this room's. ``strict``: if the learner may have had it.
+    """
+
+    def __init__(self, choice: Choice, found: Sequence[Statement], given: Collection[int], strict: bool) -> None:
+        self.choice, self.found, self.given, self.strict = choice, found, given, strict
+        self.slip, self.dead = "", set[int]()
+        self._left_out, self._stopped, self._again = set[str](), set[int](), list[Statement]()
+        self._first = choice.before()
+        self._chosen = choice.sure | choice.likely | self._first
+        self._patience, self._other = Patience(), Patience(0.5)
+
+    def prepare(self, namespace: dict[str, Any]) -> None:
+        """Run it. ``slip`` is then what the last of the sure ones that failed said, ``dead`` are those not run."""
+        at_check: dict[str, Any] = {}
+        flags = 0
+        for i, s in enumerate(self.found):
+            if i == self.choice.check + 1:
+                at_check = dict(namespace)
+            if s.cell in self._stopped:
+                self.dead.add(i)
+                continue
+            if i in self._chosen:
+                flags |= s.future
+                self._one(i, namespace, flags)
+            elif not s.checks:
+                self._left_out |= touched(s)
+        for s in self._again:  # what it needs may stand further down
+            if not s.binds & namespace.keys():
+                with contextlib.suppress(Exception, SystemExit):
+                    run(s, namespace, flags)
+        if callable(at_check.get(self.choice.name)):
+            namespace.update(at_check)  # what names have been taken for since
+
+    def _one(self, i: int, namespace: dict[str, Any], flags: int) -> None:
+        s, sure = self.found[i], i in self.choice.sure
+        unsure = bool(s.uses & self._left_out or s.uses & FRONTEND)
+        patience = self._patience if i in self.choice.likely else self._other
+        if not sure and (patience.left <= 0 or (i in self._first and s.uses & self._left_out)):
+            self._left_out |= touched(s)
+            return
         try:
-            if i in choice.sure:
+            if sure:
                 run(s, namespace, flags)
-            elif patience.left > 0:
+            else:
                 with patience.spent():
                     run(s, namespace, flags)
         except (Exception, SystemExit, KeyboardInterrupt, Enough) as error:  # of what the function may never use
-            if i in choice.sure:
-                slip = f"{type(error).__name__}: {error}"
-                again += [s] if isinstance(error, NameError) else []
-    for s in again:  # what it needs may stand further down
-        if not s.binds & namespace.keys():
-            with contextlib.suppress(Exception, SystemExit):
-                run(s, namespace, flags)
-    if callable(at_check.get(name)) and not callable(namespace.get(name)):
-        namespace.clear()  # the name was taken for something else since
-        namespace.update(at_check)
-    return slip
+            doubt = doubtful(error, s, self.choice) or bool(s.uses & self._left_out)
+            if sure:
+                self.slip = f"{type(error).__name__}: {error}"
+                self._again += [s] if isinstance(error, NameError) and doubt else []
+            late = isinstance(error, (Enough, NameError))
+            if s.cell not in self.given and (not doubt or (self.strict and not late)):
+                self._stopped.add(s.cell)
+            self._left_out |= touched(s)
+        else:
+            (self._left_out.update if unsure else self._left_out.difference_update)(s.binds)
 
 
 # --- what comes back --------------------------------------------------------------------------------------------------
@@ -149,7 +206,12 @@ def copied(case: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def called(
-    name: str, cells: Iterable[str], cases: list[tuple[Any, ...]], entries: int, given: Collection[int] = ()
+    name: str,
+    cells: Iterable[str],
+    cases: list[tuple[Any, ...]],
+    entries: int,
+    given: Collection[int] = (),
+    reading: str = "",
 ) -> Reply:
     """What the learner's function does on the cases: ``status`` and ``answers``, or a ``message``.
 
@@ -159,15 +221,31 @@ def called(
         cases: what the function is called with.
         entries: how many numbers and lists the answers may have.
         given: numbers of the cells that are as they were given out. Of these only what gives names a meaning is run.
+        reading: "" for the plain one; "strict" if errors that the learner may have had end their cell, too; "handed" if
+            what counts is not the function of this name, but the one that was handed to its check.
 
     Raises:
         TooLarge: if the answers have more than ``entries`` numbers and lists.
     """
     allowance, found = Allowance(entries), statements(cells)
-    with at_home() as namespace:
-        slip = prepared(name, found, Choice(name, found, given), namespace)
-        function = namespace.get(name)
-        if not callable(function):
-            return {"status": "missing", "message": slip}
-        # copies, as the check at home makes: a function may change what it is given
-        return {"status": "answers", "answers": [plain(function(*copied(case)), allowance) for case in cases]}
+    for _ in range(5):
+        with at_home() as namespace:
+            going = Run(Choice(name, found, given, reading == "handed"), found, given, reading == "strict")
+            going.prepare(namespace)
+            if going.choice.check in going.dead and found[going.choice.check].checked(name):
+                found = [s for i, s in enumerate(found) if i not in going.dead]  # that check was never called
+                continue
+            return answered(going, namespace, cases, allowance)
+    return {"status": "missing", "message": ""}
+
+
+def answered(going: Run, namespace: dict[str, Any], cases: list[tuple[Any, ...]], allowance: Allowance) -> Reply:
+    """What the function that was asked for returns."""
+    wanted = ast.fix_missing_locations(ast.Expression(going.choice.wanted))
+    function = None
+    with contextlib.suppress(NameError, AttributeError, LookupError):
+        function = eval(compile(wanted, FILE_NAME, "eval"), namespace)
+    if not callable(function):
+        return {"status": "missing", "message": going.slip}
+    # copies, as the check at home makes: a function may change what it is given
+    return {"status": "answers", "answers": [plain(function(*copied(case)), allowance) for case in cases]}
