@@ -8,6 +8,12 @@ from torch import Tensor
 Step = tuple[float, float, float]  # height, steepness, place
 
 
+def _unnamed(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The function, without a word in it that could be read."""
+    function.__name__ = function.__qualname__ = ""
+    return function
+
+
 class Curve:
     """A function of a tensor, element by element: bent steps, added to powers of z.
 
@@ -30,7 +36,7 @@ class Curve:
                 total = total + coefficient * z**exponent
             return total
 
-        self.__call = value
+        self.__call = _unnamed(value)
 
     def __call__(self, z: Tensor) -> Tensor:
         return self.__call(z)
@@ -40,7 +46,10 @@ class Kink:
     """A function of a tensor with one slope above 0 and another below, as a leaky ReLU has."""
 
     def __init__(self, up: float, down: float) -> None:
-        self.__call: Callable[[Tensor], Tensor] = lambda z: up * z.clamp_min(0) + down * z.clamp_max(0)
+        def value(z: Tensor) -> Tensor:
+            return up * z.clamp_min(0) + down * z.clamp_max(0)
+
+        self.__call = _unnamed(value)
 
     def __call__(self, z: Tensor) -> Tensor:
         return self.__call(z)
