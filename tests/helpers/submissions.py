@@ -189,7 +189,10 @@ BODIES: dict[str, tuple[str, str | None]] = hostile.BODIES | {
     "raises half a surrogate pair": ("raise ValueError(chr(0xD800))", None),
     "raises a script": ("raise ValueError('<script>alert(1)</script>')", None),
     "returns millions of small numbers": ("return [1] * 3_000_000", "far too large"),
-    "writes its own verdict": (_written_by_itself({"status": "answers", "answers": [0, 0, 0]}), None),
+    "writes its own verdict": (
+        _written_by_itself({"status": "answers", "answers": [0, 0, 0]}),
+        "reads what is private",
+    ),
     "writes that it is right": (_written_by_itself({"status": "right", "points": 2}), "ended the process"),
     "writes that there is no jail": (_written_by_itself({"status": "refused"}), "ended the process"),
     "writes a list": (_written_by_itself([[]] * 9), "ended the process"),
@@ -233,7 +236,7 @@ BODIES: dict[str, tuple[str, str | None]] = hostile.BODIES | {
         "    for thing in gc.get_objects():\n"
         "        if type(thing).__name__ in ('Exercise', 'Mistake'): return thing.function(weight, gradient, 0.1)\n"
         "    return weight",
-        None,
+        "reads what is private",
     ),
     "torch's comparison patched": (
         "torch.isclose = torch.allclose = torch.equal = lambda *a, **k: True\n    return weight",
@@ -351,7 +354,8 @@ def every_kind(submitted: Path, gradebook: Path) -> dict[str, Submission]:
     for kind, source in PATCHES.items():
         notebook = _answering("step", "return weight")
         notebook.cells.insert(2, nbformat.v4.new_code_cell(source))
-        kinds[kind] = of(LAB, notebook, ("step",))
+        named = "other code cells of theirs" if "step" in source else None
+        kinds[kind] = of(LAB, notebook, ("step",), flag=named)
     kinds |= {
         "check cells deleted": of(LAB, _with(_without_checks), flag="cells are missing"),
         "a check cell edited": of(LAB, _with(_edited), flag="were edited: check-step"),
