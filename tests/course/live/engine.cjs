@@ -30,7 +30,7 @@ function answer({ settings, parameters, x, t, count, steps, simd = true, precisi
   const rows = [];
   let gradients = null;
   for (let step = 0; step < steps; step++) {
-    const at = (step * count) % t.length;
+    const at = (step % Math.floor(t.length / count)) * count; // whole batches, again from the first
     rows.push(network.trainOn(images.subarray(at * network.inputs), t.slice(at, at + count), count));
     gradients ??= joined(network.parameters().map(({ gradient }) => gradient));
   }

@@ -5,7 +5,8 @@ import builtins
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from tools.grading.cells.reading import Statement, also, fault, statements
+from tools.grading.cells.effects import also
+from tools.grading.cells.reading import Statement, fault, statements
 
 BUILTINS = {"builtins", "__builtins__"}
 
