@@ -13,7 +13,7 @@ from tests.helpers.live import FOLDER, node
 
 STEP = r"""() => {
     const told = document.querySelector('.gradclinic-lab').textContent.match(/Step \(epoch\)\s*([\d,]+)/);
-    return Number(told[1].replace(',', ''));
+    return told ? Number(told[1].replace(',', '')) : -1;
 }"""
 
 
@@ -71,6 +71,40 @@ def test_every_control_works_by_keyboard(lab):
     for _ in range(3):
         lab.keyboard.press("ArrowLeft")
     assert "17 layers" in slider.get_attribute("aria-valuetext")
+
+
+def test_reset_begins_the_first_network_again(lab):
+    lab.get_by_role("button", name="Train", exact=True).click()
+    past(lab, 20)
+    lab.get_by_role("slider", name="Learning rate").fill("30")
+    lab.get_by_role("button", name="Reset", exact=True).click()
+    lab.wait_for_function(f"() => ({STEP})() === 0")
+    assert "0.003" in lab.get_by_role("slider", name="Learning rate").get_attribute("aria-valuetext")
+
+
+def test_a_row_of_the_past_is_not_given_the_verdict_of_the_run(lab):
+    lab.get_by_role("button", name="Train", exact=True).click()
+    past(lab, 60)
+    lab.get_by_role("button", name="Pause", exact=True).click()
+    lab.get_by_text("now: vanishing").wait_for()
+    lab.get_by_role("slider", name="Step").focus()
+    lab.keyboard.press("Home")
+    lab.get_by_text("after step 0", exact=True).wait_for()
+
+
+@pytest.mark.parametrize("lab", [(390, "light")], indirect=True, ids=["phone"])
+def test_the_table_of_all_layers_scrolls_by_itself(lab):
+    lab.get_by_text("The numbers of every layer").click()
+    lab.get_by_role("table").wait_for()
+    assert lab.evaluate("() => document.scrollingElement.scrollWidth <= innerWidth")
+
+
+def test_an_address_of_nonsense_changes_nothing(lab):
+    lab.get_by_role("slider", name="Depth").fill("6")
+    lab.wait_for_function("() => location.hash.includes('depth=7')")
+    lab.evaluate("() => { location.hash = '#depth=999'; }")
+    lab.wait_for_timeout(500)
+    assert lab.get_by_role("slider", name="Depth").get_attribute("aria-valuetext") == "7 layers"
 
 
 def test_the_address_keeps_the_network(lab, browser):

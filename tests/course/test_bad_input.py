@@ -547,6 +547,13 @@ BAD = [
     (live.lab, lambda: live.lab(norm="group"), ValueError, r"'group'.*none, batch, layer"),
     (live.lab, lambda: live.lab(rate=INF), ValueError, r"rate.*finite.*inf"),
     (live.lab, lambda: live.lab(clip="off"), TypeError, r"clip.*number.*'off'"),
+    (live.lab, lambda: live.lab(start=None), TypeError, r"start.*number.*None"),
+    (live.lab, lambda: live.lab(start=100.0), ValueError, r"start.*20.*100"),
+    (live.lab, lambda: live.lab(rate=0), ValueError, r"rate.*1e-06.*0"),
+    (live.lab, lambda: live.lab(epsilon=5.0), ValueError, r"epsilon.*1.*5"),
+    (live.lab, lambda: live.lab(decay=1e-9), ValueError, r"decay.*1e-06.*1e-09"),
+    (live.lab, lambda: live.lab(clip=1000), ValueError, r"clip.*100.*1000"),
+    (live.lab, lambda: live.lab(seed=2**31), ValueError, r"seed.*2147483648"),
     (live.record_of, lambda: live.record_of({"steps": []}), ValueError, r"steps.*known: layers"),
     (live.record_of, lambda: live.record_of({"step": [1]}), ValueError, r"layers.*missing"),
     # exercises

@@ -17,9 +17,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from gradclinic.arguments import number, whole
-from gradclinic.course.initializers import Initializer, weight_std
 from gradclinic.course.theory import ACTIVATIONS
 from gradclinic.record import Record
+from gradclinic.recordfile import SHAPES
 from gradclinic.rules import finite, limits
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def thresholds() -> dict[str, float]:
 
 
 def script() -> str:
-    """All of the live lab as one classic script, which defines ``gradclinicLive``: about 200 kB, 70 kB gzipped."""
+    """All of the live lab as one classic script, which defines ``gradclinicLive``: about 300 kB, 100 kB gzipped."""
     pixels, classes, training = digits_as_bytes()
     data = {
         "kernel": base64.b64encode((FOLDER / "kernel.wasm").read_bytes()).decode(),
@@ -83,6 +83,15 @@ def style() -> str:
 
 
 WIDTHS = (16, 24, 32, 48, 64)
+STARTS = ("pytorch", "xavier", "he")
+# As far as the page's sliders go; decay and clip may be 0 as well.
+RANGES = {
+    "start": (0.1, 20.0),
+    "rate": (1e-6, 10.0),
+    "epsilon": (1e-10, 1.0),
+    "decay": (1e-6, 1.0),
+    "clip": (0.01, 100.0),
+}
 CHOICES = {
     "activation": ACTIVATIONS,
     "norm": ("none", "batch", "layer"),
@@ -95,7 +104,7 @@ def lab(
     depth: int = 20,
     width: int = 32,
     activation: str = "sigmoid",
-    start: Initializer = "xavier",
+    start: str | float = "xavier",
     *,
     norm: str = "none",
     skip: str = "none",
@@ -112,15 +121,15 @@ def lab(
         depth: number of hidden layers, 1 to 30.
         width: units of each, one of 16, 24, 32, 48 and 64.
         activation: one of ``theory.ACTIVATIONS``.
-        start: "pytorch", "xavier", "he", or sigma_w as a number, dimensionless.
+        start: "pytorch", "xavier", "he", or sigma_w as a number, dimensionless, 0.1 to 20.
         norm: "none", "batch" or "layer".
         skip: "none", "plain", or "scaled": each branch by 1 / depth.
         optimizer: "sgd", "momentum" (0.9) or "adam".
-        rate: the learning rate.
-        epsilon: of Adam.
-        decay: the optimiser's weight decay.
-        clip: norm to which the gradient is clipped; 0 leaves it.
-        seed: of the starting weights and of the order of the images.
+        rate: the learning rate, 1e-6 to 10.
+        epsilon: of Adam, 1e-10 to 1.
+        decay: the optimiser's weight decay, 1e-6 to 1, or 0.
+        clip: norm to which the gradient is clipped, 0.01 to 100; 0 leaves it.
+        seed: of the starting weights and of the order of the images, below 2**31.
     Returns:
         A ``Lab``: shown, it trains; where there is a kernel its ``record`` is a ``Record``, as of the last pause.
     Raises:
@@ -138,12 +147,19 @@ def lab(
     for name, known in CHOICES.items():
         if settings[name] not in known:
             raise ValueError(f"unknown {name} {settings[name]!r}; known: {', '.join(known)}")
-    if isinstance(start, str) and start not in ("pytorch", "xavier", "he"):
-        raise ValueError(f"unknown start {start!r}; known: pytorch, xavier, he, or a number sigma_w")
-    weight_std(start, width, width)
-    settings |= {"start": start if isinstance(start, str) else float(start), "seed": seed}
+    if isinstance(start, str) and start not in STARTS:
+        raise ValueError(f"unknown start {start!r}; known: {', '.join(STARTS)}, or a number sigma_w")
+    if seed >= 2**31:
+        raise ValueError(f"seed must be below {2**31}, got {seed}")
     numbers = {"rate": rate, "epsilon": epsilon, "decay": decay, "clip": clip}
-    settings |= {name: number(name, value) for name, value in numbers.items()}
+    if not isinstance(start, str):
+        numbers["start"] = start
+    settings |= {"start": start, "seed": seed}
+    for name, value in numbers.items():
+        low, high = RANGES[name]
+        if number(name, value) == 0 and name in ("decay", "clip"):  # off
+            low = 0.0
+        settings[name] = number(name, value, low, maximum=high)
     try:
         from gradclinic.course.live.widget import Lab
     except ImportError as error:
@@ -168,18 +184,33 @@ def record_of(held: Mapping[str, Any]) -> Record:
     needed = {name for name, one in known.items() if one.default is MISSING and one.default_factory is MISSING}
     if missing := needed - set(held) - {"time_ratio", "histogram"}:
         raise ValueError(f"{', '.join(sorted(missing))} missing: this is no record that the page exported")
-    steps, layers = len(held["step"]), len(held["layers"])
+    try:
+        return _record(held)
+    except (TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(f"what was given is no record that the page exported: {error}") from None
+
+
+def _record(held: Mapping[str, Any]) -> Record:
+    steps, layers, watched = len(held["step"]), len(held["layers"]), len(held["activations"])
     given = {
         "time_ratio": np.full((steps, layers), math.nan),
         "histogram": np.zeros((steps, layers, 0)),
         **{name: _plain(value) for name, value in held.items()},
     }
     for name in ("saturation", "dead"):
-        given[name] = given[name].reshape(steps, len(held["activations"]))
+        given[name] = given[name].reshape(steps, watched)
     for name in ("output_nonfinite", "nonfinite"):
         given[name] = given[name].astype(bool)
     for name in ("step", "told_step"):
         given[name] = given[name].astype(np.int64)
+    sizes = {"S": steps, "L": layers, "A": watched, "B": 0, "T": len(held.get("told_step", ()))}
+    for name, (axes, _) in SHAPES.items():
+        wanted = tuple(sizes[axis] for axis in axes)
+        if name in given and np.shape(given[name]) != wanted:
+            raise ValueError(f"{name} must have the shape {wanted}, got {np.shape(given[name])}")
+    chance = given["chance_loss"]
+    if isinstance(chance, bool) or not isinstance(chance, int | float):
+        raise ValueError(f"chance_loss must be a number, got {chance!r}")
     return Record(**given)
 
 

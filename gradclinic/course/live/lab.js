@@ -32,7 +32,7 @@ function gradclinicLab(place, options = {}) {
   root.setAttribute("aria-label", "Live training lab");
   const train = button("Train", () => (state.running ? pause() : run()), "button main");
   const one = button("1 step", () => command({ do: "step", count: 1 }));
-  const anew = button("New start", () => choose({ seed: state.settings.seed + 1 }));
+  const anew = button("New start", () => choose({ seed: (state.settings.seed + 1) % 2 ** 31 }));
   one.setAttribute("aria-label", "Train for 1 step");
   anew.title = "New random weights: the next seed";
   const bar = element("div", "bar", train, one, anew);
@@ -53,7 +53,7 @@ function gradclinicLab(place, options = {}) {
   const note = element("p", "note", rest);
   const told = element("div", "told");
   told.setAttribute("role", "status");
-  const tools = element("div", "tools", button("Reset", () => choose(preset)));
+  const tools = element("div", "tools", button("Reset", reset));
   if (address) tools.append(button("Copy link", () => copy(link(), told, "The link is copied.")));
   tools.append(button("Copy as Python", () => copy(python({ ...state.settings }), told, "The Python is copied.")));
   const desk = element("div", "desk", controls.panel, ...(wanted ? [] : [note]));
@@ -101,6 +101,12 @@ function gradclinicLab(place, options = {}) {
     remember();
   }
 
+  function reset() {
+    leaveStory();
+    if (state.running) pause();
+    begin(preset);
+  }
+
   function remember() {
     if (!address) return;
     clearTimeout(writing);
@@ -118,7 +124,8 @@ function gradclinicLab(place, options = {}) {
   }
 
   function readAddress() {
-    const found = fromAddress(location.hash), known = Object.keys(found).some((name) => Object.hasOwn(CHECKS, name));
+    const found = fromAddress(location.hash);
+    const known = Object.keys(found).some((name) => CHECKS[name]?.(found[name]) !== undefined);
     if (known && location.hash !== toAddress(state.settings)) choose(merged(preset, found));
   }
 
@@ -159,12 +166,13 @@ function gradclinicLab(place, options = {}) {
   function take(message) {
     if (over || !message) return;
     if (message.say === "record") return void options.onrecord?.(message.record);
+    if (message.say === "error") return void say(told, `The training stopped: ${message.text}`);
     if (message.say !== "frame") return;
     if (message.run !== state.run) {
       Object.assign(state, { run: message.run, rows: [], accuracy: null, verdict: null, viewed: null, ended: null });
     }
     for (const row of message.rows || []) state.rows.push(row);
-    state.accuracy = message.accuracy || state.accuracy;
+    state.accuracy = message.accuracy || (message.ended ? null : state.accuracy);
     state.verdict = message.verdict;
     state.theory = message.theory;
     state.ended = message.ended || null;
@@ -198,7 +206,9 @@ function gradclinicLab(place, options = {}) {
       const row = shownRow();
       if (!row) return;
       const box = canvas.getBoundingClientRect(), left = 54, across = box.width - left - 20;
-      const count = canvas === update.canvas ? row.gradient.length + 1 : row.gradient.length;
+      // a pinned run that is deeper stretches the axis of the first two charts
+      const deepest = Math.max(row.gradient.length, state.pin ? state.pin.row.gradient.length : 0);
+      const count = canvas === stuck.canvas ? row.gradient.length : deepest + (canvas === update.canvas ? 1 : 0);
       const layer = 1 + Math.round(((event.clientX - box.left - left) / across) * (count - 1));
       state.hover = Math.max(1, Math.min(row.gradient.length, layer));
       draw();
@@ -323,7 +333,8 @@ function gradclinicLab(place, options = {}) {
   }
 
   function paint() {
-    const row = shownRow(), { rows: all, pin, theory, hover, verdict: found } = state, tone = toneOf(found);
+    const row = shownRow(), { rows: all, pin, theory, hover, verdict: found } = state;
+    const tone = toneOf(past() ? null : found);
     if (!look) readLook();
     const seen = { rows: all, row, pin, theory, hover, tone };
     drawFlow(flow.canvas, look, seen);
@@ -344,14 +355,17 @@ function gradclinicLab(place, options = {}) {
     say(pinning, state.pin ? "Unpin" : "Pin this run");
   }
 
+  // A row of the past has no verdict of its own: the verdict is on the whole run.
+  const past = () => state.viewed !== null;
+
   function showLegend(tone) {
-    const { parts } = keys, past = state.viewed !== null && shownRow();
+    const { parts } = keys;
     root.dataset.tone = tone;
     parts.pin.whole.hidden = !state.pin;
     say(parts.theory.label, state.theory ? "theory" : "no theory here");
     parts.theory.whole.classList.toggle("gradclinic-lab-without", !state.theory);
-    const at = past ? `after step ${past.step.toLocaleString("en")}` : "now";
-    say(parts.now.label, state.verdict ? `${at}: ${state.verdict.kind}` : at);
+    const now = state.verdict ? `now: ${state.verdict.kind}` : "now";
+    say(parts.now.label, past() ? `after step ${shownRow().step.toLocaleString("en")}` : now);
     const { pin } = state;
     pinned.hidden = !pin;
     if (!pin) return;
@@ -375,7 +389,7 @@ function gradclinicLab(place, options = {}) {
     say(loss.value, short(row.loss));
     say(update.value, row.step === 0 ? "" : `layer ${at + 1}: ${short(row.update[at])}`);
     const worst = worstLayer(row), share = (i) => `layer ${i + 1}: ${percent(row.stuck[i])}`;
-    const [title, most] = STUCK_WORDS[state.settings.activation] || STUCK_WORDS.none;
+    const [title, most] = STUCK_WORDS[row.activation] || STUCK_WORDS.none;
     say(stuck.name, title);
     say(stuck.value, worst < 0 ? "" : share(state.hover ? at : worst));
     say(parts.stuck.previousSibling, most);

@@ -64,7 +64,8 @@ const raised = (exponent) => Array.from(String(exponent), (sign) => "⁰¹²³�
 const power = (exponent) => (exponent === 0 ? "1" : exponent === 1 ? "10" : `10${raised(exponent)}`);
 const counted = (count, thing) => `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const percent = (share) => (Number.isFinite(share) ? `${Math.round(100 * share)} %` : "–");
+// 100 % is all, without exception
+const percent = (share) => (Number.isFinite(share) ? `${share < 1 ? Math.min(99, Math.round(100 * share)) : 100} %` : "–");
 
 // A number as a person writes it: 0.35, 1,750, 3·10⁻¹⁷; `times` joins the two halves of the last kind.
 function inWords(value, times) {

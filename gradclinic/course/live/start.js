@@ -32,6 +32,7 @@ function gradclinicStart({ kernel, pixels, classes, training, limits }) {
       const address = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
       const worker = new Worker(address);
       worker.onmessage = ({ data: message }) => onmessage(message);
+      worker.onerror = ({ message }) => onmessage({ say: "error", text: message });
       return {
         post: (message) => worker.postMessage(message),
         end: () => {
@@ -42,7 +43,8 @@ function gradclinicStart({ kernel, pixels, classes, training, limits }) {
     } catch (error) {
       const scope = { postMessage: (message) => setTimeout(() => onmessage(message), 0) };
       trainer(scope, data);
-      return { post: (message) => setTimeout(() => scope.onmessage({ data: message }), 0), end: () => {} };
+      const post = (message) => setTimeout(() => scope.onmessage({ data: message }), 0);
+      return { post, end: () => post({ do: "pause" }) };
     }
   }
 

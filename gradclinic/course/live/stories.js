@@ -85,8 +85,7 @@ const STORIES = [
     came: (run) => run.ratio > 100,
     because: (run) =>
       `Look at the open points: layer 1 began with ${run.ratioText} times layer 20's gradient. Many tanh units are ` +
-      "saturated and pass little, but these weights are so large that each layer on the way back still makes it " +
-      "larger.",
+      "saturated and pass little, but these weights are so large that on the way back the gradient grows all the same.",
   },
   {
     title: "ReLU, weights too large",
@@ -102,7 +101,7 @@ const STORIES = [
   },
   {
     title: "A level gradient",
-    tells: "5 tanh layers, Xavier's rule, SGD at rate 0.00001. The gradient is about the same in every layer.",
+    tells: "5 tanh layers, Xavier's rule, SGD at rate 0.00001. No layer's gradient is tiny beside another's.",
     asks: "How does it do after 300 steps?",
     answers: [
       { text: "It learns: the gradient is fine.", right: false },

@@ -10,7 +10,7 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
   const chance = guessing(labels.slice(0, training));
   const now = () => performance.now();
 
-  let settings = null, network = null, line = null, run = 0, rows = [], sent = 0, running = false, ended = null;
+  let settings = null, network = null, line = null, run = 0, rows = [], untold = [], running = false, ended = null;
   let changed = null, order = null, place = 0, shuffle = null;
   let watched = false, loop = 0, accuracy = null, said = null, framed = 0, judged = 0, tested = 0;
 
@@ -28,15 +28,17 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
   }
   const square = meanSquare();
 
-  // The next examples of the epoch; the few that fill no batch are left out of it.
-  function batch() {
-    if (place + BATCH > training) place = 0;
-    if (place === 0) {
-      for (let i = training - 1; i > 0; i--) {
-        const j = shuffle.below(i + 1);
-        [order[i], order[j]] = [order[j], order[i]];
-      }
+  // A new order for the next epoch.
+  function deal() {
+    place = 0;
+    for (let i = training - 1; i > 0; i--) {
+      const j = shuffle.below(i + 1);
+      [order[i], order[j]] = [order[j], order[i]];
     }
+  }
+
+  // The next examples of the epoch; they stay the next ones until a step was taken with them.
+  function batch() {
     const x = new Float32Array(BATCH * inputs), t = new Uint8Array(BATCH);
     for (let i = 0; i < BATCH; i++) {
       const k = order[place + i];
@@ -56,8 +58,15 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
       gradient: linear("output_gradient_norm", depth),
       update: update.map((u, l) => u / weight[l]),
       stuck: activation === "relu" ? row.dead : row.saturation,
+      activation,
       rms: linear("output_rms", depth),
     };
+  }
+
+  // What a row shows depends on the network as it was then, so it is taken at once.
+  function keep(row) {
+    rows.push(row);
+    untold.push(shown(row));
   }
 
   function begin(given) {
@@ -65,11 +74,12 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
     network = new engine.Network(settings, { inputs, outputs, batch: BATCH });
     line = theory.profile(settings, inputs, square);
     run++;
-    [rows, sent, ended, changed, accuracy, said, place] = [[], 0, null, null, null, null, 0];
+    [rows, untold, ended, changed, accuracy, said] = [[], [], null, null, null, null];
     shuffle = engine.random(settings.seed + 7919);
     order = Uint16Array.from({ length: training }, (_, i) => i);
+    deal();
     const { x, t } = batch();
-    rows.push(network.trainOn(x, t, BATCH, false)); // row 0: before the first update, on the batch of step 1
+    keep(network.trainOn(x, t, BATCH, false)); // row 0: before the first update, on the batch of step 1
     tell(true);
   }
 
@@ -77,7 +87,8 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
     const before = settings;
     settings = { ...settings, ...changes };
     const differs = (name) => settings[name] !== before[name];
-    if (ANEW.some(differs) || (network.step === 0 && OTHER.some(differs))) return begin(settings);
+    // where nothing goes on, a change of the network begins another one
+    if (ANEW.some(differs) || ((network.step === 0 || ended) && OTHER.some(differs))) return begin(settings);
     if (OTHER.some(differs)) {
       changed = network.step;
       line = null;
@@ -88,8 +99,9 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
 
   function step() {
     const { x, t } = batch();
-    rows.push(network.trainOn(x, t, BATCH));
+    keep(network.trainOn(x, t, BATCH));
     place += BATCH;
+    if (place + BATCH > training) deal(); // the few that fill no batch are left out
     if (!Number.isFinite(network.loss)) ended = "nonfinite";
     else if (network.step >= LONGEST) ended = "limit";
   }
@@ -103,7 +115,8 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
     const time = now();
     if (all || time - tested > TESTED) {
       const share = (from, to) => network.accuracy(images.subarray(from * inputs), labels.subarray(from, to));
-      accuracy = { train: share(0, training), test: share(training, labels.length) };
+      // where the scores are no numbers, none is the largest
+      accuracy = ended === "nonfinite" ? null : { train: share(0, training), test: share(training, labels.length) };
       tested = now();
     }
     if (all || time - judged > JUDGED) {
@@ -112,10 +125,10 @@ function gradclinicTrainer(scope, { engine, theory, verdict, images, labels, tra
       judged = now();
     }
     scope.postMessage({
-      say: "frame", run, step: network.step, running, rows: rows.slice(sent).map(shown), accuracy, verdict: said,
+      say: "frame", run, step: network.step, running, rows: untold, accuracy, verdict: said,
       theory: line && Array.from(line), changed, ended, chance,
     });
-    sent = rows.length;
+    untold = [];
     framed = now();
     if (all && watched) scope.postMessage({ say: "record", record: record() });
   }

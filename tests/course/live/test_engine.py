@@ -291,6 +291,25 @@ def test_its_line_is_that_of_the_theory():
         np.testing.assert_allclose(10 ** np.array(line)[known], expected.numpy()[known], rtol=1e-6, err_msg=str(case))
 
 
+def measured_beside_theory(live_engine, **changes: object) -> list[float]:
+    """Decades between the gradient of layer 1 over that of the last layer and the line, for eight seeds."""
+    settings = SETTINGS | {"depth": 30, "width": 32, "activation": "tanh"} | changes
+    square = float((DATA.x_train**2).mean())
+    line = run_script(f"console.log(JSON.stringify(Array.from(theory.profile({json.dumps(settings)}, 64, {square}))));")
+    x, found = as_text(DATA.x_train[:64].double()), []
+    for seed in range(8):
+        question = {"settings": settings | {"seed": seed}, "x": x, "t": DATA.y_train[:64].tolist(), "count": 64}
+        norms = live_engine.ask(**question, steps=1, parameters=None)["record"]["output_gradient_norm"][0]
+        found.append(math.log10(norms[0] / norms[29]) - line[0])
+    return found
+
+
+def test_the_line_is_near_at_the_starts_and_can_be_far_where_weights_are_very_large(live_engine):
+    for start in ("pytorch", "xavier", "he"):
+        assert max(map(abs, measured_beside_theory(live_engine, start=start))) < 1.5, start
+    assert max(map(abs, measured_beside_theory(live_engine, start=20.0))) > 2, "the page says so"
+
+
 def test_theory_is_silent_where_it_knows_nothing():
     cases = [{"norm": "batch", "skip": "none"}, {"norm": "layer", "skip": "none"}, {"norm": "none", "skip": "plain"}]
     given = json.dumps([SETTINGS | case for case in cases])

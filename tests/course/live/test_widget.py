@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from gradclinic import diagnose
 from gradclinic.course import live
 from gradclinic.course.live.widget import MODULE
 from tests.helpers.browser import new_page
+from tests.helpers.live import FOLDER, SETTINGS, as_text, engine, node
 
 # A stand-in for the notebook's side: it holds what is synchronised, and notes what was sent to the kernel.
 RENDER = """async (source) => {
@@ -74,3 +76,45 @@ def test_a_field_that_no_record_has_is_refused_and_texts_are_numbers():
         live.record_of(held)
     with pytest.raises(ValueError, match=r"no colour.*known"):
         live.record_of(held | {"colour": "red"})
+
+
+EDGES = [
+    {"depth": 1, "width": 16, "start": 0.1, "rate": 1e-6, "epsilon": 1e-10, "decay": 1e-6, "clip": 0.01, "seed": 0},
+    {"depth": 30, "width": 64, "start": 20.0, "rate": 10.0, "epsilon": 1.0, "decay": 1.0, "clip": 100.0},
+    {"start": "he", "decay": 0.0, "clip": 0.0, "seed": 2**31 - 1},
+]
+
+
+@pytest.mark.parametrize("asked", EDGES, ids=["lowest", "highest", "off"])
+def test_what_python_takes_the_page_takes(asked):
+    settings = live.lab(**asked).settings
+    code = (
+        FOLDER / "settings.js"
+    ).read_text() + f"console.log(JSON.stringify(merged(DEFAULTS, {json.dumps(settings)})));"
+    taken = json.loads(subprocess.run([node(), "-"], input=code, check=True, capture_output=True, text=True).stdout)
+    assert taken == settings
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """A record as the page exports it."""
+    with engine() as found:
+        question = {"settings": SETTINGS | {"activation": "relu"}, "count": 16, "steps": 3, "parameters": None}
+        x = np.random.default_rng(0).normal(size=(48, 64))
+        yield found.ask(**question, x=as_text(x), t=[1, 2, 3] * 16)["record"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("step", value) for value in (5, "abc", [1])),
+        *((name, []) for name in ("saturation", "nonfinite", "layers")),
+        *(("chance_loss", value) for value in ("hello", None)),
+        ("loss", None),
+        ("gradient_norm", [[1.0], [1.0], [1.0]]),
+    ],
+)
+def test_a_broken_export_is_refused(exported, name, value):
+    assert diagnose(live.record_of(exported)).kind == "undecided"
+    with pytest.raises(ValueError, match="no record that the page exported"):
+        live.record_of(exported | {name: value})
