@@ -7,12 +7,14 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 
 import nbformat
+import psutil
 import yaml
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
@@ -101,18 +103,41 @@ def pages(root: Path, edition: str = "public") -> list[Path]:
     return found
 
 
-def _execute_page(cache: Path, timeout: int, page: Path) -> bool:
-    """Run one page into the cache, in a process of its own; True if it ran to its end."""
+class Late(BaseException):
+    """A page took longer than it may. No ``Exception``, so that what runs notebooks doesn't take it for a cell's."""
+
+
+def _late(*_: object) -> None:
+    raise Late
+
+
+def _execute_page(cache: Path, timeout: int, patience: int, page: Path) -> bool:
+    """Run one page into the cache, in a process of its own; True if it ran to its end.
+
+    A cell that never ends is stopped by its own limit. What starts and ends kernels has none, and has hung before: so
+    a page that is late as a whole is begun once more.
+    """
     # A kernel's own warnings would tear the progress bar; what goes wrong in a page is shown by the build.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    result = load_executor("local-serial", get_cache(cache)).run_and_cache(filter_uris=[str(page)], timeout=timeout)
-    return bool(result.succeeded)
+    signal.signal(signal.SIGALRM, _late)
+    for _ in range(2):
+        signal.alarm(patience)
+        try:
+            executor = load_executor("local-serial", get_cache(cache))
+            return bool(executor.run_and_cache(filter_uris=[str(page)], timeout=timeout).succeeded)
+        except Late:
+            for kernel in psutil.Process().children(recursive=True):
+                kernel.kill()
+        finally:
+            signal.alarm(0)
+    return False
 
 
-def execute(root: Path, edition: str = "public", timeout: int = 600) -> bool:
+def execute(root: Path, edition: str = "public", timeout: int = 600, patience: int = 900) -> bool:
     """Run the notebooks that changed, or whose package did, side by side, into the cache that the build then reads.
 
-    A cell that runs longer than ``timeout`` seconds is stopped. Returns whether all notebooks ran to their end.
+    A cell that runs longer than ``timeout`` seconds is stopped, and a page that runs longer than ``patience`` is begun
+    once more. Returns whether all notebooks ran to their end.
     """
     folder = root / "_build" / ".jupyter_cache"
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +161,7 @@ def execute(root: Path, edition: str = "public", timeout: int = 600) -> bool:
         return True
     os.environ.update(environment(root))
     done = process_map(
-        partial(_execute_page, folder, timeout),
+        partial(_execute_page, folder, timeout, patience),
         changed,
         desc="running notebooks",
         unit="notebook",

@@ -20,8 +20,9 @@ from typing import Any
 from tools.imports import Place, sources
 
 MARK = Place("gradclinic.course.audit.claims", "memory")  # what decorates each function whose results are kept
-# What keeps, and the words of advice that come with a diagnosis: neither is part of what is measured.
-APART = {"gradclinic.course.audit.kept", "gradclinic.remedies"}
+# What keeps, and the verdict and its advice: a recorder can be asked for one in the middle of a training, and no
+# measurement that is kept asks.
+APART = ("gradclinic.course.audit.kept", "gradclinic.diagnosis", "gradclinic.remedies", "gradclinic.rules")
 MEASURED_WITH = ("torch", "numpy")
 
 # For the environment, before PyTorch is loaded: no instructions that only some processors have, and one thread, since
@@ -40,9 +41,14 @@ def keys(root: Path) -> dict[str, str]:
     pins = [f"{name}=={version(name).partition('+')[0]}" for name in MEASURED_WITH]
     found = {}
     for place in package.decorated(MARK):
-        reached = {other for other in package.of_name(*place) if other.module not in APART}
+        reached = {other for other in package.of_name(*place) if not apart(other)}
         found[".".join(place)] = hashlib.sha256("\0".join([package.digest(reached), *pins]).encode()).hexdigest()[:16]
     return found
+
+
+def apart(place: Place) -> bool:
+    """Whether a place is no part of what is measured."""
+    return any(place.module == module or place.module.startswith(f"{module}.") for module in APART)
 
 
 def folder(root: Path) -> Path:

@@ -39,14 +39,17 @@ def growth(record: Record, step: int) -> Evidence | None:
             number = Number("loss before over first", before / abs(float(told[0])))
             return Evidence("Just before, the loss had grown to {0:.2g} times the first one.", number)
     first = float(record.answer_rms[0]) if len(record.step) else math.nan
-    if record.answer_rms_before > GROWN * max(first, 1.0):
+    if first != 0 and record.answer_rms_before > GROWN * max(first, 1.0):
         number = Number("answers before over first", record.answer_rms_before / first)
         return Evidence("In the step before, the model's answers had grown to {0:.2g} times the first ones.", number)
     if len(rows) > 1:
         for name, what in (("output_rms", "outputs"), ("weight_norm", "weights"), ("gradient_norm", "gradients")):
             values = getattr(record, name)[rows]
+            early = values[: max(1, len(values) // 2)]
+            middle, seen = np.full(early.shape[1:], math.nan), ~np.isnan(early).all(axis=0)
+            middle[seen] = np.nanmedian(early[:, seen], axis=0)
             with np.errstate(all="ignore"):
-                ratio = values[-1] / np.nanmedian(values[: max(1, len(values) // 2)], axis=0)
+                ratio = values[-1] / middle
             ratio = np.where(np.isfinite(ratio), ratio, 0.0)
             bound = GROWN * (30 if name == "gradient_norm" else 1)
             if ratio.max(initial=0.0) > bound:

@@ -170,6 +170,18 @@ def test_a_page_that_asks_for_it_is_always_executed(stamped):
     assert executed(stamped) == {"counts"}
 
 
+@pytest.mark.notebook
+def test_a_page_that_hangs_is_begun_once_more(stamped):
+    hangs = "from pathlib import Path\nif not Path('seen').exists():\n    Path('seen').touch()\n    time.sleep(999)\n"
+    edit(stamped / "book" / "counts.md", "import time\n", f"import time\n{hangs}")
+    sources.cache_clear()
+    assert book.execute(stamped, patience=20)
+    assert (stamped / "book" / "seen").exists()
+    edit(stamped / "book" / "counts.md", "if not Path('seen').exists()", "if True")
+    sources.cache_clear()
+    assert not book.execute(stamped, patience=5), "it hung twice"
+
+
 def test_a_page_shows_the_run_of_a_lab_that_is_there_already(stamped, monkeypatch):
     lab_file = stamped / "labs" / "01-lab" / "01-lab.ipynb"
     lab_file.parent.mkdir(parents=True)

@@ -64,6 +64,19 @@ def today(root: Path) -> dict[str, str]:
     return measurements.keys(root)
 
 
+def test_nothing_that_is_kept_asks_for_a_verdict():
+    """A key leaves the rules out; only the recorder, which may be asked in the middle of a training, leads to them."""
+    package = sources(ROOT)
+    reached = package.closed(set(package.decorated(measurements.MARK)))
+    measuring = {place for place in reached if not measurements.apart(place)}
+    leading = {place.module for place in measuring if any(map(measurements.apart, package.used(place)))}
+    kept = "gradclinic.course.audit.claims"  # where what keeps is named
+    assert leading <= {"gradclinic", "gradclinic.recorder", "gradclinic.recording.looks", kept}
+    course = [place for place in measuring if place.module.startswith("gradclinic.course.")]
+    assert course
+    assert not [place for place in course if "on_alarm" in package.written(place)]
+
+
 def test_only_functions_whose_results_are_kept_have_a_key(project):
     assert set(today(project)) == {RUN, STILL}
 

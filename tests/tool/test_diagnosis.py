@@ -286,6 +286,30 @@ def test_the_first_layer_that_is_not_finite_is_named():
     assert "Step 1" in verdict.evidence[0]
 
 
+@pytest.mark.filterwarnings("error")
+def test_answers_that_begin_at_exactly_zero_and_overflow_are_judged():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    torch.nn.init.zeros_(model[2].weight)
+    torch.nn.init.zeros_(model[2].bias)
+    optimizer = torch.optim.SGD(model.parameters(), 1e12)
+    draw = torch.Generator().manual_seed(0)
+    with Recorder(model, every=1) as recorder:
+        for _ in range(40):
+            x = torch.randn(16, 4, generator=draw)
+            optimizer.zero_grad()
+            loss = (model(x)[:, 0] - x.sum(1)).square().mean()
+            recorder.log_loss(loss)
+            loss.backward()
+            optimizer.step()
+    record = recorder.record
+    assert record.answer_rms[0] == 0
+    assert record.answer_rms_before > 100
+    assert diagnose(record).alarming
+    # and where the loss, too, was not told before: only the answers tell, and no ratio can be taken to 0
+    silent = replace(record, told_loss=np.full_like(record.told_loss, np.nan))
+    assert diagnose(silent).alarming
+
+
 def test_a_run_that_breaks_later_is_blamed_on_its_first_symptom():
     model = MLP(4, 32, "relu", "he", seed=0)
     recorder = Recorder(model, every=1)

@@ -372,7 +372,7 @@ function gradclinicVerdict(limits) {
     return { step, layers: [], words: "the loss is inf or NaN" };
   }
 
-  /** By how much numbers had grown before they were inf or NaN, if they had; undefined where diagnose breaks off. */
+  /** By how much numbers had grown before they were inf or NaN, if they had. */
   function growth(record, step) {
     const told = where(record.told_step, (one, i) => one < step && finite(record.told_loss[i]));
     const losses = at(record.told_loss, told).map(Math.abs);
@@ -384,8 +384,7 @@ function gradclinicVerdict(limits) {
       }
     }
     const first = record.step.length ? record.answer_rms[0] : NaN;
-    if (record.answer_rms_before > limits.GROWN * Math.max(first, 1)) {
-      if (first === 0) return undefined; // it divides by it
+    if (first !== 0 && record.answer_rms_before > limits.GROWN * Math.max(first, 1)) {
       const times = general(record.answer_rms_before / first, 2);
       return `In the step before, the model's answers had grown to ${times} times the first ones.`;
     }
@@ -448,7 +447,6 @@ function gradclinicVerdict(limits) {
     const text = `Step ${step}: ${words}, the first that was seen.`;
     const options = { layers, step, weight: lasting(record) ? CERTAIN : WEAK };
     const grown = growth(record, step);
-    if (grown === undefined) return undefined;
     if (grown !== null) return found(OVERFLOW, `${text} ${grown}`, options);
     return found(NOT_FINITE, `${text} Nothing had grown before.`, options);
   }
@@ -766,7 +764,6 @@ function gradclinicVerdict(limits) {
     if (!finite(record.chance_loss) || record.loss_kind !== "cross-entropy") return null;
     const progress = progressOf(record);
     const broken = notFinite(record);
-    if (broken === undefined) return null;
     if (!record.step.length && broken === null) {
       const told = progress.losses.length ? [progress.evidence] : [];
       return undecided("Nothing was recorded: no optimiser step happened while the recorder watched.", ...told);
