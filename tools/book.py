@@ -6,6 +6,7 @@ python -m tools.book [--root FOLDER] [--edition instructor]
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -42,20 +43,21 @@ def environment(root: Path) -> dict[str, str]:
 
 
 def copy_assets(root: Path) -> None:
-    """Place what pages load (widgets, mathematics) beside them, so that no page asks another host."""
+    """Place what pages load (mathematics, the live lab) beside them, so that no page asks another host."""
     modules, target = root / "node_modules", root / "book" / "assets" / "offline"
     if not modules.exists():
         return
     shutil.rmtree(target, ignore_errors=True)
-    widgets = modules / "@jupyter-widgets" / "html-manager" / "dist"
     target.mkdir(parents=True)
-    for file in [widgets / "embed.js", *widgets.glob("*.woff2")]:
-        shutil.copy(file, target)
     mathjax = modules / "mathjax" / "es5"
     (target / "mathjax").mkdir()
     shutil.copy(mathjax / "tex-chtml.js", target / "mathjax")
     fonts = Path("output") / "chtml" / "fonts" / "woff-v2"
     shutil.copytree(mathjax / fonts, target / "mathjax" / fonts)
+    patients = root / "book" / "assets" / "patients"
+    if patients.with_suffix(".js").exists():  # a page from a folder may run scripts, but read no data
+        runs_of = f"gradclinicPatients.runs = {patients.with_suffix('.json').read_text().strip()};\n"
+        (target / "patients.js").write_text(f"{patients.with_suffix('.js').read_text()}\n{runs_of}")
     (target / "live.js").write_text(live.script())
     (target / "live.css").write_text(live.style())
 
@@ -133,7 +135,7 @@ def _execute_page(cache: Path, timeout: int, patience: int, page: Path) -> bool:
     return False
 
 
-def execute(root: Path, edition: str = "public", timeout: int = 600, patience: int = 900) -> bool:
+def execute(root: Path, edition: str = "public", timeout: int = 600, patience: int = 600) -> bool:
     """Run the notebooks that changed, or whose package did, side by side, into the cache that the build then reads.
 
     A cell that runs longer than ``timeout`` seconds is stopped, and a page that runs longer than ``patience`` is begun
@@ -173,6 +175,21 @@ def execute(root: Path, edition: str = "public", timeout: int = 600, patience: i
     return all(done)
 
 
+def lighten(site: Path) -> None:
+    """Take out what no reader needs.
+
+    The theme's icons as a script and as fonts, of which ``course.css`` draws the few that are used; maps for those who
+    develop the theme; and the comments that tell nbval which outputs to compare.
+    """
+    for page in site.rglob("*.html"):
+        text = re.sub(r"\s*<script [^>]*/fontawesome\.js[^>]*></script>", "", page.read_text())
+        page.write_text(re.sub(r'<span class="c1"># NBVAL_\w+</span>\n', "", text))
+    static = site / "_static"
+    for file in {*static.rglob("fontawesome.js*"), *static.rglob("*.map")}:
+        file.unlink()
+    shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
+
+
 def build(root: Path, edition: str = "public") -> int:
     """Build into a folder of its own and put it in place only when all went well. Returns the exit code."""
     copy_assets(root)
@@ -189,6 +206,7 @@ def build(root: Path, edition: str = "public") -> int:
         kept = " The site built before is untouched." if site.exists() else ""
         print(f"The build failed; what went wrong stands above.{kept}", file=sys.stderr)
         return result.returncode or 1
+    lighten(built)
     old = site.with_name(f"{site.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if site.exists():

@@ -1,46 +1,24 @@
-// What the widgets of the static page leave out for people who do not use a mouse or do not see the page.
+// What the theme leaves out or gets wrong, and what only some pages need.
 "use strict";
-
-// The theme's icon script would replace elements inside widgets; it only needs to do so for the theme's own icons.
-window.FontAwesomeConfig = { autoReplaceSvg: false, observeMutations: false };
 
 const beside = document.currentScript.src;
 
-// The live lab is fetched by pages that hold one, and by no others.
-function bringLiveLab() {
-  const places = document.querySelectorAll(".gradclinic-live");
+// What few pages hold is fetched by those alone.
+function bring(selector, file, start) {
+  const places = document.querySelectorAll(selector);
   if (!places.length) return;
+  const script = document.createElement("script");
+  script.src = new URL(`offline/${file}.js`, beside);
+  script.onload = () => places.forEach(start);
+  document.head.append(script);
+}
+
+function bringStyle(selector, file) {
+  if (!document.querySelector(selector)) return;
   const style = document.createElement("link");
   style.rel = "stylesheet";
-  style.href = new URL("offline/live.css", beside);
-  const script = document.createElement("script");
-  script.src = new URL("offline/live.js", beside);
-  script.onload = () => places.forEach((place) => gradclinicLive.place(place));
-  document.head.append(style, script);
-}
-
-function nameSlider(slider) {
-  const handle = slider.querySelector(".noUi-handle");
-  const label = slider.querySelector(".widget-label");
-  const readout = slider.querySelector(".widget-readout");
-  if (!handle || !readout) return;
-  handle.setAttribute("aria-label", label ? label.textContent.trim() : "value");
-  handle.setAttribute("aria-valuetext", readout.textContent.trim());
-}
-
-function nameButtons(group) {
-  const label = group.querySelector(".widget-label");
-  group.setAttribute("role", "group");
-  if (label) group.setAttribute("aria-label", label.textContent.trim());
-  for (const button of group.querySelectorAll("button")) {
-    const pressed = String(button.classList.contains("mod-active"));
-    if (button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);
-  }
-}
-
-function nameAll() {
-  document.querySelectorAll(".widget-hslider").forEach(nameSlider);
-  document.querySelectorAll(".widget-toggle-buttons").forEach(nameButtons);
+  style.href = new URL(`offline/${file}.css`, beside);
+  document.head.append(style);
 }
 
 // Roles and names that the theme gives and its own content contradicts.
@@ -49,23 +27,19 @@ function correctTheme() {
   document.querySelectorAll(".citation-list[role]").forEach((list) => list.removeAttribute("role"));
 }
 
+// The list of pages is longer than the window: begin where the reader is.
+function scrollSidebar() {
+  const sidebar = document.querySelector(".bd-sidebar-primary");
+  const current = sidebar && sidebar.querySelector("a.current");
+  if (!current) return;
+  const below = current.getBoundingClientRect().top - sidebar.getBoundingClientRect().top;
+  sidebar.scrollTop += below - sidebar.clientHeight / 3;
+}
+
 document.addEventListener("DOMContentLoaded", () => {
   correctTheme();
-  bringLiveLab();
-  let planned = false;
-  const plan = () => {
-    if (planned) return;
-    planned = true;
-    requestAnimationFrame(() => {
-      planned = false;
-      nameAll();
-    });
-  };
-  new MutationObserver(plan).observe(document.body, {
-    attributeFilter: ["class"],
-    characterData: true,
-    childList: true,
-    subtree: true,
-  });
-  plan();
+  scrollSidebar();
+  bringStyle(".gradclinic-live", "live");
+  bring(".gradclinic-live", "live", (place) => gradclinicLive.place(place));
+  bring(".gradclinic-patients", "patients", (place) => gradclinicPatients(gradclinicPatients.runs, place));
 });

@@ -529,6 +529,10 @@ BAD = [
         ValueError,
         r"256 combinations.*at most 250",
     ),
+    (explore.explore, lambda: explore.explore(lambda a: labelled(), 2, a=[1]), TypeError, r"names of controls.*2"),
+    (explore.explore, lambda: explore.explore(lambda a: labelled(), {"b": 2}, a=[1]), ValueError, r"\['b'\].*\['a'\]"),
+    (explore.explore, lambda: explore.explore(lambda a: labelled(), {"a": 2}, a=[1]), ValueError, r"a=2.*\['1'\]"),
+    (explore.explore, lambda: explore.explore(lambda a: labelled(), a=[3, 2, 1]), ValueError, r"'a'.*rise.*'3', '2'"),
     # audit
     (audit.finding, lambda: audit.finding("S99"), ValueError, r"'S99'.*S1, S2"),
     (audit.claims, lambda: audit.claims("X"), ValueError, r"'S'.*'T'.*'X'"),

@@ -1,20 +1,21 @@
-"""An explorer draws each combination once, and its controls lead to the frame they name, with no kernel to help."""
+"""An explorer draws each combination once, over the same axes, and its controls lead to the frame they name."""
 
 import functools
 import itertools
+import json
 import re
 from html import escape
 from xml.etree import ElementTree
 
-import ipywidgets as widgets
 import pytest
-from ipywidgets.widgets.widget import _instances
-from ipywidgets.widgets.widget_link import Link
+from bs4 import BeautifulSoup
+from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from gradclinic.course import figures
 from gradclinic.course.explore import explore, show
 from gradclinic.plots import PALETTE, TEXT
+from tests.helpers.browser import new_page, repainted
 
 
 def picture(text: str, colour: str = TEXT) -> Figure:
@@ -32,45 +33,42 @@ def named(**values) -> str:
     return ", ".join(f"{name} is {value}" for name, value in values.items())
 
 
-def controls(explorer: widgets.VBox) -> list[widgets.Widget]:
-    return [child for child in explorer.children if hasattr(child, "options")]
+def parsed(explorer: HTML) -> BeautifulSoup:
+    return BeautifulSoup(explorer.data, "html.parser")
 
 
-def links() -> list[widgets.Widget]:
-    """Every link in the widget models, which is all that a page without a kernel has."""
-    return [widget for widget in _instances.values() if isinstance(widget, Link)]
+def controls(explorer: HTML) -> list:
+    return parsed(explorer).select(".gradclinic-control")
 
 
-def follow_links() -> None:
-    """What the browser does: controls pass their index along their links."""
-    for link in links():
-        (source, name), (target, trait) = link.source, link.target
-        setattr(target, trait, getattr(source, name))
+def name_of(control) -> str:
+    return control.find(["legend", "span"]).text
 
 
-def seen(explorer: widgets.VBox) -> str:
-    """The HTML a reader sees: each stack shows the child of its index."""
-    (widget,) = [child for child in explorer.children if not hasattr(child, "options")]
-    while isinstance(widget, widgets.Stack):
-        widget = widget.children[widget.selected_index]
-    return widget.value
+def labels(control) -> list[str]:
+    if control.find("input", type="range"):
+        return json.loads(control["data-labels"])
+    return [label.text for label in control.select("label")]
 
 
-def choose(explorer: widgets.VBox, *indices: int) -> str:
-    for control, index in zip(controls(explorer), indices, strict=True):
-        control.index = index
-    follow_links()
-    return seen(explorer)
+def opened(control) -> str:
+    """What a control shows first."""
+    return labels(control)[int(control.select_one("input[type=range], input[checked]")["value"])]
+
+
+def seen(explorer: HTML) -> str:
+    """The drawing that a reader sees before anything is moved, and where no script runs."""
+    return parsed(explorer).select_one(".gradclinic-frame").decode_contents()
+
+
+def frames(explorer: HTML) -> list[str]:
+    """Every drawing, in the order of the combinations."""
+    data = json.loads(parsed(explorer).find("script", type="application/json").string)
+    return ["".join(data["parts"][part] for part in frame) for frame in data["frames"]]
 
 
 def ids(html: str) -> list[str]:
     return re.findall(r'\sid="([^"]+)"', html)
-
-
-def frames(explorer: widgets.Widget) -> list[str]:
-    if isinstance(explorer, widgets.HTML):
-        return [explorer.value]
-    return [html for child in getattr(explorer, "children", ()) for html in frames(child)]
 
 
 # --- every combination, once -------------------------------------------------------------------------------------
@@ -97,21 +95,47 @@ def test_every_combination_is_drawn_exactly_once(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids="-".join)
-def test_the_controls_lead_to_the_frame_they_name(shape):
+def test_the_controls_name_the_drawings_in_their_order(shape):
     explorer = explore(lambda **values: picture(named(**values)), **shape)
-    assert [c.description for c in controls(explorer)] == list(shape), "one control per argument, in their order"
+    assert [name_of(control) for control in controls(explorer)] == list(shape), "one control per argument"
+    assert [labels(control) for control in controls(explorer)] == [[f"{v}" for v in row] for row in shape.values()]
+    texts = [re.search(r'aria-label="([^"]+)"', frame)[1] for frame in frames(explorer)]
+    combinations = itertools.product(*shape.values())
+    assert texts == [named(**dict(zip(shape, values, strict=True))) for values in combinations]
     first = named(**{name: options[0] for name, options in shape.items()})
-    assert f'aria-label="{first}"' in seen(explorer), "the first frame is shown before anything is moved"
-    for indices in itertools.product(*(range(len(options)) for options in shape.values())):
-        values = {name: options[i] for (name, options), i in zip(shape.items(), indices, strict=True)}
-        assert f'aria-label="{named(**values)}"' in choose(explorer, *indices), f"at {indices} another frame is shown"
+    assert f'aria-label="{first}"' in seen(explorer), "the first one is shown before anything is moved"
 
 
-def test_two_explorers_on_a_page_do_not_move_each_other():
-    one, two = (explore(lambda n, who=who: picture(f"{who} {n}"), n=[1, 2, 3]) for who in ("one", "two"))
-    assert "one 3" in choose(one, 2)
-    assert "one 3" in seen(one)
-    assert "two 1" in seen(two)
+@pytest.mark.browser
+@pytest.mark.parametrize("shape", SHAPES[:3], ids="-".join)
+def test_in_a_browser_the_controls_lead_to_the_frame_they_name(shape, browser):
+    """Two on one page, and no script but their own."""
+    one, two = (explore(lambda who=who, **values: picture(f"{who}: {named(**values)}"), **shape) for who in "ab")
+    with new_page(browser) as page:
+        page.set_content(f"<html><body>{one.data}{two.data}</body></html>")
+        explorers = page.locator(".gradclinic-explorer").all()
+        for indices in itertools.product(*(range(len(options)) for options in shape.values())):
+            for control, index in zip(explorers[0].locator(".gradclinic-control").all(), indices, strict=True):
+                if control.locator("input[type=range]").count():
+                    control.locator("input").fill(str(index))
+                else:
+                    control.locator("label").nth(index).click()
+            repainted(page)
+            values = {name: options[i] for (name, options), i in zip(shape.items(), indices, strict=True)}
+            shown, other = (explorer.locator("svg").get_attribute("aria-label") for explorer in explorers)
+            assert shown == f"a: {named(**values)}"
+            assert explorers[0].locator(".gradclinic-said").text_content() in ("", shown), "and it is read aloud"
+            assert other == "b: " + named(**{name: options[0] for name, options in shape.items()})
+            said = [output.text_content() for output in explorers[0].locator("output").all()]
+            slid = [name for name, options in shape.items() if len(options) > 2 and isinstance(options[0], int)]
+            assert said == [str(values[name]) for name in slid]
+        assert page.noise == []
+
+
+def test_without_a_script_there_is_a_drawing_and_no_dead_control():
+    explorer = parsed(explore(lambda n: picture(f"{n}"), n=[1, 2]))
+    assert explorer.find("form").has_attr("hidden")
+    assert explorer.select_one(".gradclinic-frame svg")["aria-label"] == "1"
 
 
 def test_a_mapping_shows_labels_and_passes_values():
@@ -124,29 +148,86 @@ def test_a_mapping_shows_labels_and_passes_values():
     explorer = explore(draw, start={"He": 2**0.5, "LeCun": 1.0})
     assert passed == [2**0.5, 1.0]
     (control,) = controls(explorer)
-    assert list(control.options) == ["He", "LeCun"]
-    assert "start 1.0" in choose(explorer, 1)
+    assert labels(control) == ["He", "LeCun"]
+    assert "start 1.0" in frames(explorer)[1]
 
 
 @pytest.mark.parametrize(
-    ("values", "kind"),
+    ("values", "slides"),
     [
-        ([1, 2], widgets.SelectionSlider),
-        ([0.5, 2.0], widgets.SelectionSlider),
-        (range(3), widgets.SelectionSlider),
-        (["a", "b"], widgets.ToggleButtons),
-        ([True, False], widgets.ToggleButtons),
-        ([1, "a"], widgets.ToggleButtons),
+        ([1, 2, 3], True),
+        ([0.5, 2.0, 2.5], True),
+        (range(3), True),
+        ({"2⁻²": -2, "2⁰": 0, "2²": 2}, True),
+        ([1, 2], False),
+        (["a", "b", "c"], False),
+        ([True, False], False),
+        ([1, "a", 2], False),
+        ({"LeCun": 1.0, "He": 1.4, "tanh": 1.7}, False),
     ],
 )
-def test_numbers_have_a_slider_and_names_have_buttons(values, kind):
+def test_three_numbers_have_a_slider_and_anything_else_has_buttons(values, slides):
     (control,) = controls(explore(lambda v: picture(f"{v}"), v=values))
-    assert type(control) is kind
+    assert bool(control.find("input", type="range")) == slides
+
+
+@pytest.mark.parametrize("values", [[3, 2, 1], [1, 3, 2], [1, 1, 2]])
+def test_a_slider_rises(values):
+    with pytest.raises(ValueError, match=r"'v'.*rise"):
+        explore(lambda v: picture(f"{v}"), v=values)
+
+
+def test_what_is_shown_first_can_be_chosen():
+    shape = {"a": [1, 2, 3], "b": {"one": 1, "other": None}, "c": ["x", "y"]}
+    explorer = explore(lambda **values: picture(named(**values)), {"a": 2, "b": "other"}, **shape)
+    assert [opened(control) for control in controls(explorer)] == ["2", "other", "x"]
+    assert 'aria-label="a is 2, b is None, c is x"' in seen(explorer)
+    with pytest.raises(ValueError, match=r"d.*\['a', 'b', 'c'\]"):
+        explore(lambda **values: picture("never"), {"d": 2}, **shape)
+    with pytest.raises(ValueError, match=r"a=4.*'1', '2', '3'"):
+        explore(lambda **values: picture("never"), {"a": 4}, **shape)
 
 
 def test_the_name_of_a_control_is_written_as_words():
     (control,) = controls(explore(lambda weight_scale: picture("a figure"), weight_scale=[1]))
-    assert control.description == "weight scale"
+    assert name_of(control) == "weight scale"
+
+
+# --- one range of axes ---------------------------------------------------------------------------------------------
+
+
+def curve(level: float, scale: str = "log", name: str = "gradient") -> Figure:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([1, 2], [level, level], gid="curve")
+    axes.set(yscale=scale, ylabel=name, ylim=(level / 10, level * 10))
+    figure.set_label(f"a curve at {level} {scale} {name}")
+    return figure
+
+
+def height(frame: str) -> float:
+    """Where in a drawing its curve lies, in points from the top."""
+    return float(re.search(r'<g id="curve"> <path d="M \S+ (\S+)', frame)[1])
+
+
+def test_a_curve_that_lies_lower_is_drawn_lower():
+    drawn = frames(explore(curve, level=[1e-25, 1e-4, 1.0]))
+    heights = [height(frame) for frame in drawn]
+    first, second = heights[0] - heights[1], heights[1] - heights[2]
+    assert first > second > 0, "the first line lies lowest"
+    assert abs(first / second - 21 / 4) < 0.01, "and in proportion to the powers of ten"
+
+
+def test_axes_of_another_kind_or_name_keep_a_range_of_their_own():
+    by_kind = frames(explore(lambda kind: curve(*kind), kind={"a": (1e-9, "log"), "b": (1.0, "linear")}))
+    assert abs(height(by_kind[0]) - height(frames(explore(curve, level=[1e-9]))[0])) < 0.01
+    by_name = frames(explore(lambda n: curve(*n), n={"a": (1e-9, "log", "loss"), "b": (1.0, "log", "rate")}))
+    assert abs(height(by_name[0]) - height(by_name[1])) < 0.01
+
+
+def test_what_drawings_have_in_common_is_kept_once():
+    data = explore(curve, level=[10.0**-i for i in range(10, -10, -1)]).data
+    assert len(data) < 0.4 * sum(map(len, frames(explore(curve, level=[10.0**-i for i in range(10, -10, -1)]))))
 
 
 def test_no_more_than_250_frames_are_drawn():
@@ -166,7 +247,7 @@ def test_no_more_than_250_frames_are_drawn():
 
 def test_a_partial_function_can_be_explored():
     explorer = explore(functools.partial(lambda text, n: picture(f"{text} {n}"), "number"), n=[1, 2])
-    assert "number 2" in choose(explorer, 1)
+    assert "number 2" in frames(explorer)[1]
 
 
 # --- what a drawing is made of -----------------------------------------------------------------------------------
@@ -174,7 +255,7 @@ def test_a_partial_function_can_be_explored():
 
 def test_several_figures_stand_in_one_row_each_with_its_text():
     explorer = explore(lambda n: (picture(f"left {n}"), picture(f"right {n}")), n=[1, 2])
-    html = choose(explorer, 1)
+    html = frames(explorer)[1]
     assert re.findall(r'aria-label="([^"]+)"', html) == ["left 2", "right 2"]
     assert html.count("gradclinic-figures") == 1
 
@@ -200,7 +281,8 @@ def test_ids_are_unique_on_a_page_and_references_arrive():
         return picture(f"other {n}")
 
     page = [show(*real()).data, show(picture("alone")).data]
-    page += [html for explorer in (explore(draw, n=[1, 2]), explore(other, n=[1, 2])) for html in frames(explorer)]
+    explorers = explore(draw, n=[1, 2]), explore(other, n=[1, 2])
+    page += [frames(explorer)[1] for explorer in explorers]  # one drawing of each is on the page
     found = [id for html in page for id in ids(html)]
     assert len(found) >= 8, "this page must have ids, or the test sees nothing"
     assert len(found) == len(set(found)), f"{sorted(id for id in set(found) if found.count(id) > 1)} occur twice"

@@ -1,4 +1,4 @@
-"""A page as a reader sees it: with its widgets and formulas drawn."""
+"""A page as a reader sees it: with its formulas drawn."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,15 +23,11 @@ def new_page(browser, theme: str = "light", width: int = 1280) -> Iterator:
 
 
 def visit(page, url: str) -> None:
-    """Open a page and wait until its widgets and formulas are drawn."""
+    """Open a page and wait until its formulas are drawn."""
     page.goto(url)
     page.wait_for_load_state("load")
-    page.wait_for_function(
-        """() => [...document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]')]
-            .every(e => e.parentElement.querySelector('.jupyter-widgets'))
-            && [...document.querySelectorAll('.math')].every(e => e.querySelector('mjx-container'))"""
-    )
-    repainted(page)  # names of controls are set after they are drawn
+    page.wait_for_function("() => [...document.querySelectorAll('.math')].every(e => e.querySelector('mjx-container'))")
+    repainted(page)
 
 
 def repainted(page) -> None:
