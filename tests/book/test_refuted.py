@@ -19,7 +19,13 @@ from gradclinic.course.training import fit
 from tests.helpers import ROOT, page_names
 
 OLD = {
+    "live": [
+        "the theory of this course says nothing",
+    ],
     "remedies/gated-recurrence": [
+        "came through the gates",
+        "and through the gates",
+        "can grow through the gates",
         "gradient at the first step over that at the last:\n",
         "have to be kept",
         "no piece should be shorter",
@@ -49,9 +55,20 @@ OLD = {
         "With float16, always use",
     ],
     "identification/exploding": ["** The weights are lost.", "one batch.** If the loss of the very batch rises"],
-    "identification/not-the-gradient": ["not behind it", "every tanh lies"],
+    "identification/not-the-gradient": [
+        "not behind it",
+        "every tanh lies",
+        "no instrument of the earlier",
+        "The loss is NaN in step 1",
+    ],
     "remedies/clipping": ["*every* step changes little; the", "In nearly all: lower the learning rate"],
-    "vanishing/why": ["unit is a closed door", "none saturated?** The weights are too small", "with random inputs"],
+    "vanishing/why": [
+        "unit is a closed door",
+        "none saturated?** The weights are too small",
+        "with random inputs",
+        "something else than the weights",
+        "has reached its ceiling",
+    ],
     "vanishing/what": ["lead. The length of a step says nothing", "still guesses when all its layers take long steps"],
     "backpropagation": [
         "If all weights are equal, in every layer, all units",
@@ -63,7 +80,13 @@ OLD = {
     "remedies/initialization": ["Compute its scale,** as below"],
     "remedies/activations": ["This can happen in two ways"],
     "remedies/batch-normalization": ["for any continuous activation", "**A batch of one.** There is no spread"],
-    "exploding/why": ["Each of these recipes puts its activation", "From a weight scale of $\\sqrt2$"],
+    "exploding/why": [
+        "Each of these recipes puts its activation",
+        "From a weight scale of $\\sqrt2$",
+        "holds bit for bit",
+        "call the plane a phase diagram",
+        "On a bowl the weights grow",
+    ],
     "reference/reproductions": ["Two things differ"],
 }
 
@@ -308,3 +331,82 @@ def test_plain_descent_with_strong_decay_runs_to_zero_too():
         weight.grad = torch.zeros(4)
         optimizer.step()
     assert weight.max() < 0.05
+
+
+# --- what a fifth reader refuted ------------------------------------------------------------------------------------
+
+
+def lstm_gain(seed: int, forget_bias: float, blocked: tuple[str, ...]) -> float:
+    """Gradient at the cell of the first of fifty steps over that of the last, with some ways of the output blocked."""
+    torch.manual_seed(seed)
+    layer, x = nn.LSTMCell(2, 32).double(), torch.rand(64, 50, 2, dtype=torch.float64)
+    with torch.no_grad():
+        layer.bias_ih[32:64], layer.bias_hh[32:64] = forget_bias, 0.0
+    state, cells = torch.zeros(64, 32, dtype=torch.float64), [torch.zeros(64, 32, dtype=torch.float64)]
+    cells[0].requires_grad_()
+    for step in range(50):
+        inward = x[:, step] @ layer.weight_ih.T + layer.bias_ih + layer.bias_hh
+        free, held = (inward + h @ layer.weight_hh.T for h in (state, state.detach()))
+        i, f, _, o = (held if "gates" in blocked else free).chunk(4, 1)
+        g = (held if "candidate" in blocked else free).chunk(4, 1)[2]
+        cells.append(f.sigmoid() * cells[-1] + i.sigmoid() * g.tanh())
+        state = o.sigmoid() * cells[-1].tanh()
+    first, last = torch.autograd.grad(state.sum(), [cells[1], cells[-1]])
+    return float(first.norm() / last.norm())
+
+
+@pytest.mark.parametrize("forget_bias", [0.0, 4.0])
+def test_most_of_an_lstm_s_gradient_comes_through_the_new_content(forget_bias):
+    def middle(*blocked: str) -> float:
+        return math.exp(np.mean([math.log(lstm_gain(seed, forget_bias, blocked)) for seed in range(20)]))
+
+    free, gates, candidate = middle(), middle("gates"), middle("candidate")
+    assert gates > 0.5 * free, "the gates' own ways carry little"
+    assert candidate < 0.3 * free
+    assert forget_bias < 4 or gates > 1 > candidate, "and it is this way that makes it grow"
+
+
+def test_where_relu_explodes_the_curvature_may_be_zero():
+    data = digits()
+    x, t = data.x_train[:64].double(), data.y_train[:64]
+    for seed in range(20):
+        model = MLP(20, 64, "relu", 4.0, seed=seed).double()
+        weight = model.layer1.weight
+        (gradient,) = torch.autograd.grad(cross_entropy(model(x), t), weight, create_graph=True)
+        direction = torch.randn(weight.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        (curved,) = torch.autograd.grad((gradient * direction).sum(), weight)
+        assert gradient.norm() > 1e6
+        assert curved.norm() < 1e-6 * gradient.norm()
+
+
+def test_weights_that_do_not_average_to_zero_close_a_door():
+    data = digits()
+    ratios = {}
+    for shift in (0.0, 0.3):
+        found = []
+        for seed in range(20):
+            model = MLP(6, 128, "sigmoid", 1.0, seed=seed)
+            with torch.no_grad():
+                model.layer4.weight.add_(shift)
+            record = probe(model, data.x_train[:256], data.y_train[:256])
+            found.append(max(record.output_gradient_norm[0, 2] / record.output_gradient_norm[0, 5], 1e-30))
+        ratios[shift] = np.exp(np.log(found).mean())
+    assert ratios[0.3] < 1e-3 * ratios[0.0]
+
+
+def test_finite_entries_can_overflow_the_norm_and_leave_nothing():
+    weight = nn.Parameter(torch.zeros(4))
+    weight.grad = torch.full((4,), 1e20)
+    assert nn.utils.clip_grad_norm_([weight], 1.0).isinf()
+    assert (weight.grad == 0).all()
+
+
+def test_a_step_of_plain_descent_is_rounded_once():
+    draw = torch.Generator().manual_seed(0)
+    weight, gradient = (torch.randn(1000, generator=draw) for _ in range(2))
+    after = weight.clone().requires_grad_()
+    after.grad = gradient.clone()
+    torch.optim.SGD([after], 0.1).step()
+    exact = weight.double() - float(np.float32(0.1)) * gradient.double()
+    assert ((after.double() - exact).abs() <= 2e-7 * exact.abs().clamp(min=1e-2)).all()
+    assert (after.detach() - weight == -0.1 * gradient).float().mean() < 0.5, "the difference is not the step to a bit"

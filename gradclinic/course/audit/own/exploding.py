@@ -182,8 +182,8 @@ def _t10() -> Finding:
     wild = [run(20, "tanh", 4.0, "SGD", rate, 2, seed) for seed in SEEDS]
     return Finding(
         "T10",
-        "Where the gradient explodes, the curvature explodes like its square. Plain descent then throws the first "
-        "layer far; tanh networks stay finite all the same, ReLU networks do not.",
+        "Where the gradient of a tanh network explodes, the curvature explodes like its square. Plain descent then "
+        "throws the first layer far; tanh networks stay finite all the same, ReLU networks do not.",
         (
             each(
                 "decades that curvature gains from σ_w = 1 to 4 over those of the gradient, layer 1 of 20 tanh layers",

@@ -234,7 +234,7 @@ def _t33() -> Finding:
     return Finding(
         "T33",
         "Through half-open gates next to nothing of a gradient comes back along the cell; most of what arrives in a "
-        "fresh LSTM takes the way through the gates.",
+        "fresh LSTM comes by way of the output.",
         (
             each(
                 "factor along the cell per step, forget bias 0, 49 steps",
