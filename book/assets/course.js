@@ -40,6 +40,8 @@ document.addEventListener("DOMContentLoaded", () => {
   correctTheme();
   scrollSidebar();
   bringStyle(".gradclinic-live", "live");
-  bring(".gradclinic-live", "live", (place) => gradclinicLive.place(place));
+  bring(".gradclinic-live, .gradclinic-layer", "live", (place) =>
+    (place.matches(".gradclinic-layer") ? gradclinicLive.layer() : gradclinicLive).place(place),
+  );
   bring(".gradclinic-patients", "patients", (place) => gradclinicPatients(gradclinicPatients.runs, place));
 });

@@ -68,7 +68,7 @@ function gradclinicPatients(patients, root) {
 
   // --- drawing: the same axes for every run, and no colour that betrays anything --------------------------------------
 
-  const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [460, 300, 64, 12, 34, 48];
+  const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [460, 310, 74, 14, 36, 54];
 
   function element(name, attributes = {}, ...children) {
     const made = name.startsWith("svg:")
@@ -80,17 +80,17 @@ function gradclinicPatients(patients, root) {
   }
 
   function chart(title, x, low, high, every, lowest, highest) {
-    const svg = element("svg:svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", fill: "currentColor", "font-size": 16 });
+    const svg = element("svg:svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", fill: "currentColor", "font-size": 18 });
     const across = (value) => LEFT + ((WIDE - LEFT - RIGHT) * (value - lowest)) / Math.max(highest - lowest, 1);
     const up = (power) => TOP + ((HIGH - TOP - BOTTOM) * (high - Math.min(Math.max(power, low), high))) / (high - low);
     const say = (text, attributes) => svg.append(element("svg:text", attributes, text));
-    say(title, { x: LEFT, y: 20, "font-weight": 600 });
+    say(title, { x: LEFT, y: 21, "font-weight": 600 });
     for (let power = Math.ceil(low / every) * every; power <= high; power += every) {
       svg.append(element("svg:path", { d: `M${LEFT} ${up(power)}H${WIDE - RIGHT}`, stroke: "currentColor", "stroke-opacity": 0.15 }));
-      say(power === 0 ? "1" : `10${raised(power)}`, { x: LEFT - 8, y: up(power) + 5, "text-anchor": "end" });
+      say(power === 0 ? "1" : `10${raised(power)}`, { x: LEFT - 8, y: up(power) + 6, "text-anchor": "end" });
     }
-    say(String(lowest), { x: across(lowest), y: HIGH - 26, "text-anchor": "middle" });
-    if (highest > lowest) say(String(highest), { x: across(highest) - 6, y: HIGH - 26, "text-anchor": "middle" });
+    say(String(lowest), { x: across(lowest), y: HIGH - 30, "text-anchor": "middle" });
+    if (highest > lowest) say(String(highest), { x: across(highest) - 6, y: HIGH - 30, "text-anchor": "middle" });
     say(x, { x: (LEFT + WIDE - RIGHT) / 2, y: HIGH - 6, "text-anchor": "middle" });
     return { svg, across, up };
   }
@@ -111,8 +111,10 @@ function gradclinicPatients(patients, root) {
     const page = chart("loss in each step", "step", low, high, 2, p.steps[0], p.steps.at(-1));
     const level = page.up(Math.log10(p.chance));
     page.svg.append(element("svg:path", { d: `M${LEFT} ${level}H${WIDE - RIGHT}`, stroke: "currentColor", "stroke-dasharray": "2 4" }));
-    page.svg.append(element("svg:text", { x: WIDE - RIGHT, y: level - 6, "text-anchor": "end" }, "guessing"));
     p.loss.forEach((loss, i) => page.svg.append(dot(page, p.steps[i], loss, low, high, false)));
+    // points may lie where it stands, so it has an edge in the colour of the page
+    const edge = { stroke: "var(--pst-color-background)", "stroke-width": 5, "paint-order": "stroke" };
+    page.svg.append(element("svg:text", { x: WIDE - RIGHT, y: level - 8, "text-anchor": "end", ...edge }, "guessing"));
     const end = known(p.loss.at(-1)) ? number(p.loss.at(-1)) : "inf or NaN";
     page.svg.setAttribute("aria-label", `Loss over ${p.steps.at(-1)} steps: from ${known(p.loss[0]) ? number(p.loss[0]) : "inf or NaN"} to ${end}; guessing gets ${number(p.chance)}.`);
     return page.svg;

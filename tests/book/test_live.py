@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gradclinic.course import live
+from gradclinic.course import live, theory
 from tests.helpers import ROOT
 from tests.helpers.browser import new_page
 from tests.helpers.live import FOLDER, node
@@ -157,3 +157,56 @@ def test_what_is_copied_as_python_runs_as_it_stands(tmp_path, settings):
     assert ended.returncode == 0, ended.stderr
     assert "Diagnosis after 22 steps" in ended.stdout
     assert str(ROOT) not in text
+
+
+# --- one layer as a machine ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def layer(site, browser, request):
+    """The page with the machine, opened from disk."""
+    with new_page(browser, *getattr(request, "param", ("light", 1280))) as page:
+        page.goto((site / "book" / "vanishing" / "why.html").as_uri())
+        page.locator(".gradclinic-layer svg").wait_for()
+        yield page
+        assert page.noise == []
+
+
+def in_layer_50(activation: str, scale: float) -> float:
+    variance = scale**2
+    for _ in range(49):
+        variance = theory.variance_map(activation, scale, variance)
+    return theory.chi(activation, scale, variance)
+
+
+def test_the_machine_s_factor_is_that_of_theory(layer):
+    for activation in ("sigmoid", "tanh", "relu", "gelu", "linear"):
+        for scale in (0.5, 1.0, 1.3, 3.0, 12.0):
+            if activation in ("relu", "gelu", "linear") and scale > 2:
+                continue  # the signal leaves the numbers on its way
+            found = layer.evaluate("([a, s]) => gradclinicLive.layer().machine(a, s).chi", [activation, scale])
+            assert found == pytest.approx(in_layer_50(activation, scale), rel=1e-6), (activation, scale)
+
+
+def test_the_machine_is_brought_to_one_and_says_so(layer):
+    machine = layer.locator(".gradclinic-layer")
+    assert "The gradient grows." in machine.locator("p").text_content(), "at first it does not lie level"
+    scales = {}
+    for activation in ("tanh", "sigmoid", "relu"):
+        machine.locator(f"input[value={activation}]").check()
+        machine.get_by_role("button", name="Bring chi to 1").click()
+        assert "chi 1. The gradient keeps its length." in machine.locator("p").text_content()
+        scales[activation] = float(machine.locator("output").text_content())
+    assert scales["tanh"] == pytest.approx(1, abs=0.05)
+    assert scales["sigmoid"] == pytest.approx(theory.critical_weight_std("sigmoid"), rel=0.01)
+    assert scales["relu"] == pytest.approx(2**0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("layer", [("dark", 390)], indirect=True)
+def test_the_machine_moves_by_keyboard_on_a_phone(layer):
+    machine = layer.locator(".gradclinic-layer")
+    before = machine.locator("p").text_content()
+    machine.locator("input[type=range]").focus()
+    layer.keyboard.press("ArrowLeft")
+    assert machine.locator("p").text_content() != before
+    assert layer.evaluate("() => document.documentElement.scrollWidth <= innerWidth")

@@ -38,6 +38,7 @@ PARTS = (
     "controls",
     "charts",
     "lab",
+    "layer",
     "start",
 )  # in the order in which one needs the other
 

@@ -69,5 +69,10 @@ function gradclinicStart({ kernel, pixels, classes, training, limits }) {
     });
   }
 
-  return { place, begin, standardised, python: gradclinicPython };
+  function layer() {
+    const engine = gradclinicEngine(Uint8Array.from(atob(kernel), (c) => c.charCodeAt(0)));
+    return gradclinicLayer({ engine, theory: gradclinicTheory(engine) });
+  }
+
+  return { place, begin, standardised, layer, python: gradclinicPython };
 }
