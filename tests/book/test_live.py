@@ -8,7 +8,7 @@ import pytest
 
 from gradclinic.course import live, theory
 from tests.helpers import ROOT
-from tests.helpers.browser import new_page
+from tests.helpers.browser import check_letters, new_page
 from tests.helpers.live import FOLDER, node
 
 STEP = r"""() => {
@@ -190,6 +190,7 @@ def test_the_machine_s_factor_is_that_of_theory(layer):
 
 def test_the_machine_is_brought_to_one_and_says_so(layer):
     machine = layer.locator(".gradclinic-layer")
+    check_letters(machine.locator("svg"))
     assert "The gradient grows." in machine.locator("p").text_content(), "at first it does not lie level"
     scales = {}
     for activation in ("tanh", "sigmoid", "relu"):
@@ -209,4 +210,5 @@ def test_the_machine_moves_by_keyboard_on_a_phone(layer):
     machine.locator("input[type=range]").focus()
     layer.keyboard.press("ArrowLeft")
     assert machine.locator("p").text_content() != before
+    check_letters(machine.locator("svg"))
     assert layer.evaluate("() => document.documentElement.scrollWidth <= innerWidth")

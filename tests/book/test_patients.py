@@ -12,10 +12,11 @@ import pytest
 from gradclinic import diagnose
 from gradclinic.rules import limits
 from tests.helpers import ROOT
-from tests.helpers.browser import new_page, visit
+from tests.helpers.browser import check_letters, new_page, visit
 
 PATIENTS = json.loads((ROOT / "book" / "assets" / "patients.json").read_text())
 PAGE = "book/identification/mystery-runs"
+AGAIN = "() => gradclinicPatients(gradclinicPatients.runs, document.querySelector('.gradclinic-patients'))"
 KEEP = "order => localStorage.setItem('gradclinic-patients', JSON.stringify({order, at: 0, right: 0}))"
 
 
@@ -138,6 +139,17 @@ def test_the_score_counts_first_tries_and_stays(game, address):
     game.evaluate("() => localStorage.setItem('gradclinic-patients', 'odd')")
     game.reload()
     assert "Seen: 0." in game.locator(".gradclinic-score").text_content()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_letter_is_whole_and_large_enough(browser, address, width):
+    with new_page(browser, width=width) as page:
+        visit(page, f"{address}/{PAGE}.html")
+        page.wait_for_selector(".gradclinic-patients button")
+        for number in range(len(PATIENTS)):
+            page.evaluate(KEEP, [number, *(i for i in range(len(PATIENTS)) if i != number)])
+            page.evaluate(AGAIN)
+            check_letters(page.locator(".gradclinic-patients svg"))
 
 
 def test_the_drawings_betray_nothing_by_colour(game):

@@ -148,6 +148,15 @@ def test_every_picture_has_a_text_alternative(name, site):
         assert drawing.get("aria-label", "").strip() or drawing.get("aria-hidden") == "true"
 
 
+def test_the_search_page_s_glass_stands_beside_the_words(browser, address):
+    with new_page(browser) as page:
+        visit(page, f"{address}/search.html")
+        form = page.locator("form.bd-search").filter(visible=True).first
+        glass, field = form.locator("i").bounding_box(), form.locator("input")
+        begins = field.bounding_box()["x"] + field.evaluate("e => parseFloat(getComputedStyle(e).paddingLeft)")
+        assert glass["x"] + glass["width"] <= begins
+
+
 def test_nothing_is_there_that_no_reader_needs(site):
     assert not [*site.rglob("fontawesome*"), *site.rglob("*.map")]
     for page in site.rglob("*.html"):

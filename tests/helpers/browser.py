@@ -33,3 +33,21 @@ def visit(page, url: str) -> None:
 def repainted(page) -> None:
     """Wait for two repaints, however long they take: what a script plans for the next one has happened then."""
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+INSIDE = """svgs => svgs.flatMap(svg => [...svg.querySelectorAll('text')].filter(text => {
+    const [box, page] = [text.getBBox(), svg.viewBox.baseVal];
+    return box.x < 0 || box.y < 0 || box.x + box.width > page.width || box.y + box.height > page.height;
+}).map(text => text.textContent))"""
+SMALL = """svgs => svgs.flatMap(svg => {
+    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    const small = (text) => parseFloat(getComputedStyle(text).fontSize) * scale < 12;
+    return [...svg.querySelectorAll('text')].filter(small).map(text => text.textContent);
+})"""
+
+
+def check_letters(drawings) -> None:
+    """No letter of these drawings (a locator of SVGs) is cut off at their edge, or smaller than 12 pixels."""
+    assert drawings.count()
+    assert drawings.evaluate_all(INSIDE) == []
+    assert drawings.evaluate_all(SMALL) == []

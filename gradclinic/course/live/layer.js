@@ -63,7 +63,7 @@ function gradclinicLayer({ engine, theory }) {
     svg.append(make("path", { d: line(steep), fill: "none", stroke: "currentColor", "stroke-width": 2.5 }));
     for (const z of [-FAR, 0, FAR]) write(String(z).replace("-", "−"), { x: x(z), y: 212, "text-anchor": "middle" });
     for (const height of [0, 1]) write(String(height), { x: 22, y: y(height) + 6, "text-anchor": "end" });
-    write("what arrives (grey), and the slope there (line)", { x: 30, y: 24, "font-weight": 600 });
+    write("grey: what arrives; line: the slope", { x: 30, y: 24, "font-weight": 600 });
     // the factor, on an axis that stays
     const at = (power) => 30 + (400 * (Math.min(Math.max(power, LOW), HIGH) - LOW)) / (HIGH - LOW);
     svg.append(make("path", { d: `M30 270H430M${at(0)} 256V284`, stroke: "currentColor", "stroke-width": 1.5 }));
