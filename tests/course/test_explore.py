@@ -132,6 +132,40 @@ def test_in_a_browser_the_controls_lead_to_the_frame_they_name(shape, browser):
         assert page.noise == []
 
 
+SAME = """html => {
+    const fresh = document.createElement('template');
+    fresh.innerHTML = html;
+    return document.querySelector('.gradclinic-frame').firstElementChild.isEqualNode(fresh.content.firstElementChild);
+}"""
+
+
+@pytest.mark.browser
+def test_in_a_browser_a_drawing_becomes_the_next_one_whole(browser):
+    """Only what differs is drawn again, so nothing of the last one may stay: other lines, letters, panels, legends."""
+
+    def draw(n):
+        figure = Figure(figsize=(2 + n, 2))
+        axes = figure.subplots(1, n, squeeze=False)[0]
+        for place, panel in enumerate(axes):
+            for line in range(n):
+                panel.plot([0, line + place], [n, 1], "-o" if line % 2 else ":", label=f"{n}, {line}")
+            panel.set_title(f"{n} of {place}" if place else "")
+        if n % 2:
+            axes[0].legend()
+        figure.set_label(f"{n} panels")
+        return [figure] * (1 + n % 2)
+
+    explorer = explore(draw, n=[1, 2, 3, 4])
+    with new_page(browser) as page:
+        page.set_content(explorer.data)
+        drawings = frames(explorer)
+        for index in (3, 0, 2, 1, 0, 1, 3, 2):
+            page.locator("input").fill(str(index))
+            repainted(page)
+            assert page.evaluate(SAME, drawings[index]), index
+        assert page.noise == []
+
+
 def test_without_a_script_there_is_a_drawing_and_no_dead_control():
     explorer = parsed(explore(lambda n: picture(f"{n}"), n=[1, 2]))
     assert explorer.find("form").has_attr("hidden")
