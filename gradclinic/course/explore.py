@@ -145,11 +145,15 @@ def explore(
         if not row:
             raise ValueError(f"draw must return a figure or several, got {drawn}")
         rows.append(row)
-    texts = [_alternative(figure) for row in rows for figure in row]  # before anything else is asked of them
+    texts = [tuple(map(_alternative, row)) for row in rows]  # before anything else is asked of them
+    if len(set(texts)) < len(texts):  # who only hears a drawing must hear that another one came
+        for row, picked in zip(rows, itertools.product(*(choice.labels for choice in choices)), strict=True):
+            said = ", ".join(f"{_words(name)} {label}" for name, label in zip(controls, picked, strict=True))
+            row[0].set_label(f"{said}. {row[0].get_label()}")
     _share_axes(rows)
     # one drawing of an explorer is on the page at a time, so all of them may use the same ids
     name = f"{getattr(draw, '__qualname__', 'draw')}-{'-'.join(controls)}"  # functools.partial has no name
-    key = f"{name}-{hashlib.sha256(texts[0].encode()).hexdigest()[:8]}"
+    key = f"{name}-{hashlib.sha256(texts[0][0].encode()).hexdigest()[:8]}"
     return HTML(_card(choices, [_row(row, key) for row in rows], key))  # type: ignore[no-untyped-call]
 
 

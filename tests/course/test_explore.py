@@ -132,6 +132,13 @@ def test_in_a_browser_the_controls_lead_to_the_frame_they_name(shape, browser):
         assert page.noise == []
 
 
+def test_drawings_that_are_described_alike_say_what_was_chosen():
+    explorer = explore(lambda weight_scale, kind: picture("a line"), weight_scale=[1, 2, 3], kind=["a", "b"])
+    texts = [re.search(r'aria-label="([^"]+)"', frame)[1] for frame in frames(explorer)]
+    assert texts[:2] == ["weight scale 1, kind a. a line", "weight scale 1, kind b. a line"]
+    assert len(set(texts)) == 6
+
+
 SAME = """html => {
     const fresh = document.createElement('template');
     fresh.innerHTML = html;

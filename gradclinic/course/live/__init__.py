@@ -60,6 +60,13 @@ def thresholds() -> dict[str, float]:
     return named | {"PRODUCT": finite.PRODUCT}
 
 
+def _bare(source: str) -> str:
+    """JavaScript without what only its authors read: indentation, and lines that are a comment."""
+    lines = (line.strip() for line in source.splitlines())
+    kept = (line for line in lines if not line.startswith("//") and not (line[:3] == "/**" and line[-2:] == "*/"))
+    return "".join(f"{line}\n" for line in kept if line)
+
+
 def script() -> str:
     """All of the live lab as one classic script, which defines ``gradclinicLive``: about 300 kB, 100 kB gzipped."""
     pixels, classes, training = digits_as_bytes()
@@ -70,7 +77,7 @@ def script() -> str:
         "training": training,
         "limits": thresholds(),
     }
-    parts = [(FOLDER / f"{name}.js").read_text().removeprefix('"use strict";\n') for name in PARTS]
+    parts = [_bare((FOLDER / f"{name}.js").read_text().removeprefix('"use strict";\n')) for name in PARTS]
     return (
         '"use strict";\nconst gradclinicLive = (() => {\n'
         + "".join(parts)
