@@ -178,7 +178,7 @@ def execute(root: Path, edition: str = "public", timeout: int = 600, patience: i
 def lighten(site: Path) -> None:
     """Take out what no reader needs.
 
-    The theme's icons as a script and as fonts, of which ``course.css`` draws the few that are used; maps for those who
+    The theme's icons as a script, of which ``course.css`` draws the few that are used; maps for those who
     develop the theme; and the comments that tell nbval which outputs to compare.
     """
     for page in site.rglob("*.html"):
@@ -187,7 +187,6 @@ def lighten(site: Path) -> None:
     static = site / "_static"
     for file in {*static.rglob("fontawesome.js*"), *static.rglob("*.map")}:
         file.unlink()
-    shutil.rmtree(static / "vendor" / "fontawesome", ignore_errors=True)
 
 
 def build(root: Path, edition: str = "public") -> int:
