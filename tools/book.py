@@ -178,13 +178,15 @@ def execute(root: Path, edition: str = "public", timeout: int = 600, patience: i
 def lighten(site: Path) -> None:
     """Take out what no reader needs.
 
-    The theme's icons as a script, of which ``course.css`` draws the few that are used; maps for those who
-    develop the theme; and the comments that tell nbval which outputs to compare.
+    The theme's icons as a script and as two thousand rules of style, of which ``course.css`` draws the few that are
+    used; maps for those who develop the theme; and the comments that tell nbval which outputs to compare.
     """
     for page in site.rglob("*.html"):
         text = re.sub(r"\s*<script [^>]*/fontawesome\.js[^>]*></script>", "", page.read_text())
         page.write_text(re.sub(r'<span class="c1"># NBVAL_\w+</span>\n', "", text))
     static = site / "_static"
+    for style in static.glob("styles/*.css"):
+        style.write_text(re.sub(r'(?:\.fa-[\w-]+::?before,?)+\{content:"[^"]*"\}', "", style.read_text()))
     for file in {*static.rglob("fontawesome.js*"), *static.rglob("*.map")}:
         file.unlink()
 
