@@ -121,7 +121,7 @@ def _execute_page(cache: Path, timeout: int, patience: int, page: Path) -> bool:
     """
     # A kernel's own warnings would tear the progress bar; what goes wrong in a page is shown by the build.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    signal.signal(signal.SIGALRM, _late)
+    signal.signal(signal.SIGALRM, _late)  # ``make`` is for systems that have it
     for _ in range(2):
         signal.alarm(patience)
         try:

@@ -112,7 +112,7 @@ def measure(root: Path, missing: bool = False) -> bool:
     for made in () if missing else (".jupyter_cache", "runs", "measurements"):
         shutil.rmtree(root / "_build" / made, ignore_errors=True)
     measurements.prepare(root, with_kept=missing)
-    if not book.execute(root, timeout=PATIENCE):
+    if not book.execute(root, timeout=PATIENCE, patience=10 * PATIENCE):
         return False
     target, said, calls, size = measurements.kept(root), [], 0, 0
     found = {target / f"{name.removeprefix(COMMON)}.json": new for name, new in long_ones(root).items()}
