@@ -2,8 +2,8 @@
 
     python benchmarks/patients.py
 
-Each kind is made by one setting that is known to cause it. A run whose verdict, or whose training, does not agree is
-left out and named. What the page shows of a run are the numbers of its record.
+Each kind is made by one setting that is known to cause it. A setting whose verdict, or whose training, does not agree
+on three seeds stops the recording and is named. What the page shows of a run are the numbers of its record.
 """
 
 import json
@@ -40,7 +40,6 @@ HEALTHY: list[dict[str, Any]] = [
     {"depth": 10, "activation": "relu", "init": "he", "rate": 1e-3, "skip": True, "branch_scale": 0.3, "epochs": 5},
     {"depth": 2, "activation": "sigmoid", "init": "xavier", "rate": 5e-3, "epochs": 8},
     {"depth": 4, "activation": "relu", "init": "he", "rate": -0.3, "epochs": 8},
-    {"depth": 20, "activation": "relu", "init": "he", "rate": 1e-3, "norm": "layer", "epochs": 6},
 ]
 ILL: dict[str, list[dict[str, Any]]] = {
     "vanishing": [
@@ -58,7 +57,6 @@ ILL: dict[str, list[dict[str, Any]]] = {
         {"depth": 14, "activation": "relu", "init": 4.0, "rate": -1e-4},
         {"depth": 12, "activation": "linear", "init": 3.0, "rate": -1e-4},
         {"depth": 12, "activation": "leaky_relu", "init": 4.5, "rate": -1e-5},
-        {"depth": 24, "activation": "tanh", "init": 3.0, "rate": -0.05},
         {"depth": 30, "activation": "tanh", "init": 5.0, "rate": 1e-4},
     ],
     "overflow": [
@@ -83,7 +81,6 @@ ILL: dict[str, list[dict[str, Any]]] = {
         {"depth": 4, "activation": "tanh", "init": 40.0, "rate": 1e-4},
         {"depth": 3, "activation": "sigmoid", "init": 120.0, "rate": -0.01},
         {"depth": 2, "activation": "tanh", "init": 40.0, "rate": -0.02},
-        {"depth": 5, "activation": "tanh", "init": 60.0, "rate": -0.01},
     ],
     "learning rate too high": [
         {"depth": 6, "activation": "relu", "init": "he", "rate": 0.5},
@@ -103,6 +100,9 @@ ILL: dict[str, list[dict[str, Any]]] = {
         {"depth": 2, "activation": "sigmoid", "init": "xavier", "rate": -1e-5},
     ],
 }
+
+
+BANK = {"healthy": HEALTHY, **ILL}
 
 
 def trained(settings: dict[str, Any], seed: int) -> tuple[Record, float]:
@@ -169,17 +169,20 @@ def patient(kind: str, record: Record) -> dict[str, Any]:
 
 def main() -> None:
     torch.set_num_threads(1)
-    found: list[dict[str, Any]] = []
-    for kind, settings in {"healthy": HEALTHY, **ILL}.items():
+    found, doubtful = [], []
+    for kind, settings in BANK.items():
         for number, setting in enumerate(settings):
-            record, accuracy = trained(setting, number)
-            said = diagnose(record).kind
-            if said != kind or (accuracy >= WELL) != (kind == "healthy"):
-                print(f"left out: {kind} {setting} is called {said}, accuracy {accuracy:.2f}")
-                continue
-            found.append(patient(kind, record))
+            for seed in (number, number + 100, number + 200):
+                record, accuracy = trained(setting, seed)
+                said = diagnose(record).kind
+                if said != kind or (accuracy >= WELL) != (kind == "healthy"):
+                    doubtful.append(f"{kind} {setting}, seed {seed}, is called {said}, accuracy {accuracy:.2f}")
+                if seed == number:
+                    found.append(patient(kind, record))
+    if doubtful:
+        sys.exit("\n".join(doubtful))
     write(json.dumps(found, separators=(",", ":")) + "\n", OUT)
-    counts = {kind: sum(one["kind"] == kind for one in found) for kind in ("healthy", *ILL)}
+    counts = {kind: sum(one["kind"] == kind for one in found) for kind in BANK}
     print(f"{len(found)} runs in {OUT.stat().st_size / 1e3:.0f} kB: {counts}")
 
 

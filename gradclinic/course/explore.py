@@ -37,12 +37,11 @@ def _alternative(figure: Figure) -> str:
     return str(figure.get_label())
 
 
-def _svg(figure: Figure, key: str) -> str:
-    """The figure as inline SVG: text stays text, colours follow the page's theme, ids are unique to ``key``.
+def _svg(figure: Figure, text: str, key: str) -> str:
+    """The figure as inline SVG: letters stay letters, colours follow the page's theme, ids are unique to ``key``.
 
-    A cut stands before each group: an axis, a line, a legend.
+    A cut stands before each group: an axis, a line, a legend. ``text`` is said in its place.
     """
-    text = _alternative(figure)
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -60,9 +59,10 @@ def _svg(figure: Figure, key: str) -> str:
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(text)}" ', 1)
 
 
-def _row(figures: Sequence[Figure], key: str) -> str:
+def _row(figures: Sequence[Figure], texts: Sequence[str], key: str) -> str:
     """One figure, or several that stand side by side where there is room and below each other where there is not."""
-    drawings = _CUT.join(_svg(figure, f"{key}-{i}") for i, figure in enumerate(figures))
+    pairs = zip(figures, texts, strict=True)
+    drawings = _CUT.join(_svg(figure, text, f"{key}-{i}") for i, (figure, text) in enumerate(pairs))
     if max(figure.get_figwidth() for figure in figures) > _WIDE:
         # it keeps a readable size and scrolls by itself, by keyboard too
         wide = 'class="gradclinic-figures gradclinic-wide" role="group" aria-label="wide" tabindex="0"'
@@ -81,7 +81,8 @@ def show(*figures: Figure) -> HTML:
     """
     if not figures:
         raise ValueError("show needs at least one figure, got none")
-    html = _row(figures, _alternative(figures[0])).replace(_CUT, "")
+    texts = list(map(_alternative, figures))
+    html = _row(figures, texts, texts[0]).replace(_CUT, "")
     return HTML(html)  # type: ignore[no-untyped-call]  # IPython has no types
 
 
@@ -146,15 +147,23 @@ def explore(
             raise ValueError(f"draw must return a figure or several, got {drawn}")
         rows.append(row)
     texts = [tuple(map(_alternative, row)) for row in rows]  # before anything else is asked of them
-    if len(set(texts)) < len(texts):  # who only hears a drawing must hear that another one came
-        for row, picked in zip(rows, itertools.product(*(choice.labels for choice in choices)), strict=True):
-            said = ", ".join(f"{_words(name)} {label}" for name, label in zip(controls, picked, strict=True))
-            row[0].set_label(f"{said}. {row[0].get_label()}")
-    _share_axes(rows)
     # one drawing of an explorer is on the page at a time, so all of them may use the same ids
     name = f"{getattr(draw, '__qualname__', 'draw')}-{'-'.join(controls)}"  # functools.partial has no name
     key = f"{name}-{hashlib.sha256(texts[0][0].encode()).hexdigest()[:8]}"
-    return HTML(_card(choices, [_row(row, key) for row in rows], key))  # type: ignore[no-untyped-call]
+    if len(set(texts)) < len(texts):  # who only hears a drawing must hear that another one came
+        texts = [_with_choice(choices, i, words) for i, words in enumerate(texts)]
+    _share_axes(rows)
+    drawings = [_row(row, words, key) for row, words in zip(rows, texts, strict=True)]
+    return HTML(_card(choices, drawings, key))  # type: ignore[no-untyped-call]
+
+
+def _with_choice(choices: Sequence[_Choice], index: int, texts: tuple[str, ...]) -> tuple[str, ...]:
+    """The texts of one drawing, after what the controls are set to."""
+    said = []
+    for choice in reversed(choices):
+        index, place = divmod(index, len(choice.labels))
+        said.append(f"{_words(choice.name)} {choice.labels[place]}")
+    return f"{', '.join(reversed(said))}. {texts[0]}", *texts[1:]
 
 
 def _choice(name: str, options: object, opening: Mapping[str, object]) -> _Choice:

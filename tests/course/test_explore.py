@@ -139,6 +139,13 @@ def test_drawings_that_are_described_alike_say_what_was_chosen():
     assert len(set(texts)) == 6
 
 
+def test_a_figure_that_is_drawn_twice_keeps_its_own_words():
+    figure = picture("a line")
+    explorer = explore(lambda n: figure, n=[1, 2])
+    assert 'aria-label="n 2. a line"' in frames(explorer)[1]
+    assert figure.get_label() == "a line"
+
+
 SAME = """html => {
     const fresh = document.createElement('template');
     fresh.innerHTML = html;
