@@ -29,6 +29,15 @@ OUT = Path(__file__).resolve().parent.parent / "book" / "assets" / "patients.jso
 SHOWN = 70  # points of a loss curve
 WELL = 0.8  # of the test images, or the run is not called healthy
 
+WORDS = {
+    "relu": "ReLU",
+    "leaky_relu": "leaky ReLU",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+    "gelu": "GELU",
+    "linear": "linear",
+}
+
 # By kind: the settings of one run each. "rate" is for Adam, or for SGD where it is negative.
 HEALTHY: list[dict[str, Any]] = [
     {"depth": 3, "activation": "relu", "init": "he", "rate": 3e-3},
@@ -68,19 +77,19 @@ ILL: dict[str, list[dict[str, Any]]] = {
         {"depth": 45, "activation": "gelu", "init": 25.0, "rate": 1e-3},
     ],
     "dying ReLU": [
-        {"depth": 5, "activation": "relu", "init": "he", "rate": 1e-3, "shut": 2},
-        {"depth": 8, "activation": "relu", "init": "he", "rate": 3e-3, "shut": 4},
-        {"depth": 3, "activation": "relu", "init": "he", "rate": -0.1, "shut": 0},
-        {"depth": 6, "activation": "relu", "init": "he", "rate": -0.05, "shut": 5},
-        {"depth": 10, "activation": "relu", "init": "he", "rate": 1e-3, "shut": 7},
-        {"depth": 4, "activation": "relu", "init": "xavier", "rate": 2e-3, "shut": 1},
+        {"depth": 5, "activation": "relu", "init": "he", "rate": 1e-3, "bias": (2, -30.0)},
+        {"depth": 8, "activation": "relu", "init": "he", "rate": 3e-3, "bias": (4, -30.0)},
+        {"depth": 3, "activation": "relu", "init": "he", "rate": -0.1, "bias": (0, -30.0)},
+        {"depth": 6, "activation": "relu", "init": "he", "rate": -0.05, "bias": (5, -30.0)},
+        {"depth": 10, "activation": "relu", "init": "he", "rate": 1e-3, "bias": (7, -30.0)},
+        {"depth": 4, "activation": "relu", "init": "xavier", "rate": 2e-3, "bias": (1, -30.0)},
     ],
     "saturated": [
-        {"depth": 3, "activation": "tanh", "init": 30.0, "rate": -0.01},
-        {"depth": 2, "activation": "tanh", "init": 60.0, "rate": 1e-4},
-        {"depth": 4, "activation": "tanh", "init": 40.0, "rate": 1e-4},
-        {"depth": 3, "activation": "sigmoid", "init": 120.0, "rate": -0.01},
-        {"depth": 2, "activation": "tanh", "init": 40.0, "rate": -0.02},
+        {"depth": 6, "activation": "tanh", "init": "xavier", "rate": -0.05, "bias": (3, 6.0)},
+        {"depth": 4, "activation": "tanh", "init": "xavier", "rate": 1e-3, "bias": (2, 8.0)},
+        {"depth": 8, "activation": "tanh", "init": "orthogonal", "rate": -0.1, "bias": (6, 15.0)},
+        {"depth": 3, "activation": "tanh", "init": "xavier", "rate": -0.1, "bias": (1, 18.0)},
+        {"depth": 5, "activation": "tanh", "init": "xavier", "rate": 1e-3, "bias": (4, 16.0)},
     ],
     "learning rate too high": [
         {"depth": 6, "activation": "relu", "init": "he", "rate": 0.5},
@@ -108,11 +117,11 @@ BANK = {"healthy": HEALTHY, **ILL}
 def trained(settings: dict[str, Any], seed: int) -> tuple[Record, float]:
     """One run on the digits, recorded in every step, and its accuracy on the test images at the end."""
     settings = dict(settings)
-    rate, epochs, shut = settings.pop("rate"), settings.pop("epochs", 3), settings.pop("shut", None)
+    rate, epochs, bias = settings.pop("rate"), settings.pop("epochs", 3), settings.pop("bias", None)
     model = MLP(width=48, seed=seed, **settings)
-    if shut is not None:
+    if bias is not None:  # so far out that no input of this size brings a unit back
         layers = [module for module in model if isinstance(module, nn.Linear)]
-        nn.init.constant_(layers[shut].bias, -30.0)  # no input of this size opens a unit
+        nn.init.constant_(layers[bias[0]].bias, bias[1])
     kind = torch.optim.Adam if rate > 0 else torch.optim.SGD
     recorder = Recorder(model, every=1)
     history = fit(
@@ -143,26 +152,31 @@ def _largest(values: np.ndarray) -> float | None:
     return rounded(float(known.max())) if known.size else None
 
 
-def patient(kind: str, record: Record) -> dict[str, Any]:
-    """What the game shows: losses, the gradient of each layer in the first and in the last step, and four numbers."""
+def patient(kind: str, settings: dict[str, Any], record: Record) -> dict[str, Any]:
+    """What the game shows: losses, the gradient of each layer in the first and in the last step, and a few numbers.
+
+    The gradient of a layer is the norm of that at its pre-activations; the layers are those with weights of their own.
+    """
+    layers = [i for i, name in enumerate(record.layers) if name.startswith("layer") or name == "readout"]
     steps = np.unique(np.linspace(0, len(record.step) - 1, SHOWN).round().astype(int))
-    gradient, updates = record.gradient_norm, record.update_ratio
+    gradient, updates = record.output_gradient_norm[:, layers], record.update_ratio
     with np.errstate(invalid="ignore"):
         early = np.nanmax(np.where(np.isfinite(updates[:10]), updates[:10], np.nan))
         usual = np.nanmedian(np.where(np.isfinite(updates), updates, np.nan))
     bad = ~np.isfinite(record.loss) | record.nonfinite.any(1) | record.output_nonfinite.any(1)
     return {
         "kind": kind,
+        "network": f"{settings['depth']} {WORDS[settings['activation']]} layer{'s' * (settings['depth'] > 1)}",
         "chance": rounded(record.chance_loss),
         "steps": record.step[steps].tolist(),
         "loss": _list(record.loss[steps]),
         "first": _list(gradient[0]),
         "last": _list(gradient[-1]),
-        "ratio": rounded(float(record.output_gradient_norm[0, 0] / record.output_gradient_norm[0, -2])),
+        "ratio": rounded(float(gradient[0, 0] / gradient[0, -2])) if gradient[0, -2] != 0 else None,
         "largest_update": rounded(float(early)),
         "usual_update": rounded(float(usual)),
-        "dead": [_largest(record.dead[row]) for row in (0, -1)],
-        "saturated": [_largest(record.saturation[row]) for row in (0, -1)],
+        "dead": [None if bad[row] else _largest(record.dead[row]) for row in (0, -1)],
+        "saturated": [None if bad[row] else _largest(record.saturation[row]) for row in (0, -1)],
         "broken": int(record.step[bad.argmax()]) if bad.any() else None,
     }
 
@@ -178,7 +192,7 @@ def main() -> None:
                 if said != kind or (accuracy >= WELL) != (kind == "healthy"):
                     doubtful.append(f"{kind} {setting}, seed {seed}, is called {said}, accuracy {accuracy:.2f}")
                 if seed == number:
-                    found.append(patient(kind, record))
+                    found.append(patient(kind, setting, record))
     if doubtful:
         sys.exit("\n".join(doubtful))
     write(json.dumps(found, separators=(",", ":")) + "\n", OUT)

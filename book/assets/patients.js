@@ -6,7 +6,10 @@ function gradclinicPatients(patients, root) {
   const KINDS = ["healthy", "vanishing", "exploding", "overflow", "dying ReLU", "saturated", "learning rate too high", "learning rate too low"];
   const KEEP = "gradclinic-patients";
   const known = (value) => value !== null;
-  const percent = (share) => `${Math.round(100 * share)} %`;
+  function percent(share) {
+    if (share > 0 && share < 0.005) return "under 1 %";
+    return share >= 0.995 && share < 1 ? "over 99 %" : `${Math.round(100 * share)} %`;
+  }
 
   // --- numbers and words --------------------------------------------------------------------------------------------
 
@@ -21,37 +24,52 @@ function gradclinicPatients(patients, root) {
 
   const ending = (p) => p.loss.filter(known).at(-1) / p.chance;
 
+  const shut = (p) => p.first[0] === 0;
+
   function inherited(p) {
-    if (!known(p.ratio)) return "In the first step the gradients are not finite";
+    if (!known(p.first[0])) return "In the first step the gradients are not finite";
+    if (shut(p)) return "In the first step the gradient is exactly 0 in the first layer";
     return `In the first step the first layer has ${number(p.ratio)} times the gradient of the last hidden one`;
+  }
+
+  // The share of a layer's units that are so: in the first step, and in the last if its numbers are finite.
+  function worst(p, shares, what, without, bound) {
+    if (!known(shares[0])) return p.broken === 1 ? "In the first step its numbers are not finite." : without;
+    const last = known(shares[1]) ? `, and ${percent(shares[1])} in the last` : "";
+    return `In its worst layer ${percent(shares[0])} of ${what} in the first step${last}. ${bound}`;
   }
 
   // What this run says to each answer: a sentence about its own numbers, true whether the answer is right or wrong.
   const says = {
     healthy: (p) =>
       known(p.broken) ? `Numbers are inf or NaN in step ${p.broken}.` : `Its loss ends at ${number(ending(p))} times that of guessing.`,
-    vanishing: (p) =>
-      p.ratio === 0
-        ? `${inherited(p)}: it does not fade, it is exactly 0 below one layer. That is a door that is shut, and no product of small factors.`
-        : `${inherited(p)}. Below 0.001 it vanishes.`,
-    exploding: (p) => `${inherited(p)}. Above 100 it explodes.`,
-    overflow: (p) =>
-      known(p.broken) ? `Numbers are inf or NaN in step ${p.broken}. Ask what was odd before.` : "Every number of it is finite.",
+    vanishing: (p) => {
+      if (!known(p.first[0])) return `${inherited(p)}.`;
+      if (shut(p)) return `${inherited(p)}, and not above some layer: a door that is shut, and no product of small factors.`;
+      return `${inherited(p)}. Below 0.001 it vanishes, if it fades evenly from layer to layer.`;
+    },
+    exploding: (p) => (known(p.first[0]) && !shut(p) ? `${inherited(p)}. Above 100 it explodes.` : `${inherited(p)}.`),
+    overflow: (p) => {
+      if (!known(p.broken)) return "Every number of it is finite.";
+      return `Numbers are inf or NaN in step ${p.broken}.${p.broken > 1 ? " Ask what was odd before." : ""}`;
+    },
     "dying ReLU": (p) =>
-      known(p.dead[0])
-        ? `In its worst layer ${percent(p.dead[0])} of the units are off for every image in the first step, and ${percent(p.dead[1] ?? 1)} in the last.`
-        : "It has no units that could be off for every image.",
+      worst(p, p.dead, "the units are off for every image", "It has no ReLU.", "From 90 % on a layer is all but shut."),
     saturated: (p) =>
-      known(p.saturated[0])
-        ? `In its worst layer ${percent(p.saturated[0])} of the outputs lie at an end of their range in the first step, and ${percent(p.saturated[1] ?? 1)} in the last.`
-        : "It has no activation with an end of its range on both sides.",
+      worst(
+        p,
+        p.saturated,
+        "the outputs lie where the activation is flat",
+        "Its activation is not flat on both sides.",
+        "From 90 % on a layer lets little through, unless large weights make up for it.",
+      ),
     "learning rate too high": (p) =>
       known(p.largest_update)
         ? `Its largest early update is ${number(p.largest_update)} times the weights. Above 0.2 a step is too long; but a step may be long because the gradient was too large before it.`
         : "No update of it is finite: it broke before a rate could matter.",
     "learning rate too low": (p) =>
       known(p.usual_update)
-        ? `Its usual update is ${number(p.usual_update)} times the weights. Below 0.0001 the steps are too short; look whether the gradient reaches the layers.`
+        ? `Its usual update is ${number(p.usual_update)} times the weights. Below 0.0001 the steps are too short, if the gradient of the first step was sound.`
         : "No update of it is finite.",
   };
 
@@ -61,14 +79,14 @@ function gradclinicPatients(patients, root) {
     exploding: "The gradient grows on its way back, before any update.",
     overflow: "The signal grew through the layers until it left the range of the numbers.",
     "dying ReLU": "A whole layer is shut from the first step on, and no gradient passes it.",
-    saturated: "From the first step on the units are so far out that their slope is next to nothing.",
+    saturated: "From the first step on all units of a layer are so far out that their slope is next to nothing.",
     "learning rate too high": "The start was sound. The steps threw it off.",
     "learning rate too low": "Signal and gradient are sound. The steps are too short to arrive.",
   };
 
   // --- drawing: the same axes for every run, and no colour that betrays anything --------------------------------------
 
-  const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [460, 310, 74, 14, 36, 54];
+  const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [460, 320, 74, 14, 50, 54];
 
   function element(name, attributes = {}, ...children) {
     const made = name.startsWith("svg:")
@@ -95,15 +113,15 @@ function gradclinicPatients(patients, root) {
     return { svg, across, up };
   }
 
-  // A value that is 0 lies at the bottom; one that is not finite is a cross at the top.
+  // A value below the axis lies at the bottom; one above it is a triangle; one that is not finite a cross over all.
   function dot(page, x, value, low, high, hollow) {
-    if (!known(value)) {
-      const [cx, cy] = [page.across(x), page.up(high)];
-      return element("svg:path", { d: `M${cx - 4} ${cy - 4}l8 8m0-8l-8 8`, stroke: "currentColor", "stroke-width": 1.5 });
-    }
-    const cy = value > 0 ? page.up(Math.log10(value)) : page.up(low);
-    const ink = hollow ? { fill: "none", stroke: "currentColor", "stroke-width": 1.5 } : {};
-    return element("svg:circle", { cx: page.across(x), cy, r: hollow ? 4.5 : 2.5, ...ink });
+    const [cx, top] = [page.across(x), page.up(high)];
+    const bold = { stroke: "currentColor", "stroke-width": 1.5 };
+    if (!known(value)) return element("svg:path", { d: `M${cx - 4} ${top - 13}l8 8m0-8l-8 8`, ...bold });
+    const ink = hollow ? { fill: "none", ...bold } : {};
+    const power = value > 0 ? Math.log10(value) : low;
+    if (power > high) return element("svg:path", { d: `M${cx - 5} ${top + 4}h10l-5-8z`, ...ink });
+    return element("svg:circle", { cx, cy: page.up(power), r: hollow ? 4.5 : 2.5, ...ink });
   }
 
   function lossChart(p) {
@@ -122,32 +140,36 @@ function gradclinicPatients(patients, root) {
 
   function gradientChart(p) {
     const [low, high] = [-20, 10];
-    const page = chart("gradient: ○ first step, ● last", "layer, from the input", low, high, 10, 1, p.first.length);
+    const page = chart("gradient at each layer: ○ first step, ● last", "layer, from the input", low, high, 10, 1, p.first.length);
     p.first.forEach((norm, i) => page.svg.append(dot(page, i + 1, norm, low, high, true)));
     p.last.forEach((norm, i) => page.svg.append(dot(page, i + 1, norm, low, high, false)));
     const words = (norms) => norms.map((norm) => (known(norm) ? number(norm) : "inf or NaN")).join(", ");
-    page.svg.setAttribute("aria-label", `Gradient norm of each layer's weights. First step: ${words(p.first)}. Last step: ${words(p.last)}.`);
+    page.svg.setAttribute("aria-label", `Gradient norm at each layer. First step: ${words(p.first)}. Last step: ${words(p.last)}.`);
     return page.svg;
   }
 
   // --- the game -----------------------------------------------------------------------------------------------------
 
-  function read() {
-    try {
-      const kept = JSON.parse(localStorage.getItem(KEEP)) || {};
-      if (Array.isArray(kept.order) && kept.order.length === patients.length && kept.at >= 0 && kept.right >= 0) return kept;
-    } catch {
-      // no storage, or something else in it: begin anew
-    }
+  function anew() {
     const order = patients.map((_, i) => i);
     for (let i = order.length - 1; i > 0; i--) {
       const j = Math.floor(Math.random() * (i + 1));
       [order[i], order[j]] = [order[j], order[i]];
     }
-    return { order, at: 0, right: 0 };
+    return { order, at: 0, right: 0, tries: [] };
   }
 
-  let state = read();
+  function read() {
+    try {
+      const kept = JSON.parse(localStorage.getItem(KEEP));
+      const all = [...kept.order].sort((one, other) => one - other).every((place, i) => place === i);
+      const whole = [kept.at, kept.right].every((count) => Number.isInteger(count) && count >= 0 && count <= patients.length);
+      if (all && whole && kept.order.length === patients.length && Array.isArray(kept.tries)) return kept;
+    } catch {
+      // no storage, or something else in it
+    }
+    return anew();
+  }
 
   function keep() {
     try {
@@ -159,64 +181,72 @@ function gradclinicPatients(patients, root) {
 
   function button(text, act) {
     const made = element("button", { type: "button" }, text);
-    made.addEventListener("click", () => act(made));
+    made.addEventListener("click", () => made.getAttribute("aria-disabled") !== "true" && act(made));
     return made;
   }
 
-  function show() {
-    const over = state.at >= patients.length;
-    const score = element("p", { class: "gradclinic-score" });
-    const count = () => {
-      const seen = state.at + (answered ? 1 : 0);
-      score.textContent = `${patients.length} patients. Seen: ${seen}. Right at the first try: ${state.right}.`;
-    };
-    let answered = false;
-    const again = button("Start anew", () => {
-      localStorage.removeItem(KEEP);
-      state = read();
-      show();
-    });
-    count();
-    if (over) {
-      root.replaceChildren(score, element("p", {}, "You have seen them all."), again);
-      return;
-    }
-    const p = patients[state.order[state.at]];
-    const said = element("p", { "aria-live": "polite", class: "gradclinic-reason" });
-    const next = button("Next patient", () => {
-      state.at += 1;
-      keep();
-      show();
-      root.querySelector(".gradclinic-answers button")?.focus();
-    });
-    next.hidden = true;
-    let tries = 0;
-    const answers = KINDS.map((kind) =>
-      button(kind, (made) => {
-        tries += 1;
-        if (kind !== p.kind) {
-          made.disabled = true;
-          said.textContent = `Not "${kind}". ${says[kind](p)}`;
-          return;
-        }
-        if (tries === 1) state.right += 1;
-        answered = true;
-        count();
-        answers.forEach((other) => (other.disabled = true));
-        made.classList.add("gradclinic-right");
-        said.textContent = `Yes: ${kind}. ${says[kind](p)} ${because[kind]}`;
-        next.hidden = false;
-        next.focus();
-      }),
-    );
-    root.replaceChildren(
-      score,
-      element("div", { class: "gradclinic-figures" }, lossChart(p), gradientChart(p)),
-      element("div", { class: "gradclinic-answers", role: "group", "aria-label": "What is it?" }, ...answers),
-      said,
-      next,
-    );
+  // These stay, whoever the patient is: a reader that listens to the reason must not lose it.
+  let state = read();
+  const score = element("p", { class: "gradclinic-score" });
+  const stage = element("div");
+  const reason = element("p", { "aria-live": "polite", class: "gradclinic-reason", id: `${KEEP}-reason` });
+  const next = button("Next patient", () => move({ ...state, at: state.at + 1, tries: [] }));
+  next.setAttribute("aria-describedby", reason.id);
+  const again = button("Start anew", () => move(anew()));
+
+  function move(to) {
+    state = to;
+    keep();
+    show();
+    (stage.querySelector("button") || again).focus();
   }
 
+  const patient = () => patients[state.order[state.at]];
+  const answered = () => state.at < patients.length && state.tries.includes(patient().kind);
+
+  function tell(kind) {
+    const p = patient();
+    const [begin, end] = kind === p.kind ? [`Yes: ${kind}.`, ` ${because[kind]}`] : [`Not "${kind}".`, ""];
+    reason.textContent = `${begin} ${says[kind](p)}${end}`;
+  }
+
+  function update() {
+    const seen = state.at + (answered() ? 1 : 0);
+    score.textContent = `${patients.length} patients. Seen: ${seen}. Right at the first try: ${state.right}.`;
+    for (const made of stage.querySelectorAll("button")) {
+      const kind = made.textContent;
+      made.setAttribute("aria-disabled", String(answered() || state.tries.includes(kind)));
+      made.classList.toggle("gradclinic-right", answered() && kind === patient().kind);
+    }
+    next.hidden = !answered();
+    again.hidden = state.at < patients.length;
+  }
+
+  function answer(kind) {
+    state.tries.push(kind);
+    if (answered() && state.tries.length === 1) state.right += 1;
+    keep();
+    tell(kind);
+    update();
+    if (answered()) next.focus();
+  }
+
+  function show() {
+    reason.textContent = "";
+    if (state.at >= patients.length) {
+      stage.replaceChildren(element("p", {}, "You have seen them all."));
+    } else {
+      const answers = KINDS.map((kind) => button(kind, () => answer(kind)));
+      stage.replaceChildren(
+        element("p", {}, `A network of ${patient().network}.`),
+        element("div", { class: "gradclinic-figures" }, lossChart(patient()), gradientChart(patient())),
+        element("div", { class: "gradclinic-answers", role: "group", "aria-label": "What is it?" }, ...answers),
+      );
+      if (state.tries.length) tell(state.tries.at(-1));
+    }
+    update();
+  }
+
+  root.replaceChildren(score, stage, reason, next, again);
   show();
 }

@@ -199,6 +199,8 @@ def test_the_machine_is_brought_to_one_and_says_so(layer):
         assert "chi 1. The gradient keeps its length." in machine.locator("p").text_content()
         scales[activation] = float(machine.locator("output").text_content())
     assert scales["tanh"] == pytest.approx(1, abs=0.05)
+    left = layer.evaluate("s => gradclinicLive.layer().machine('tanh', s).variance", scales["tanh"]) ** 0.5
+    assert left == pytest.approx(1 / 5, abs=0.02), "the page says a fifth"
     assert scales["sigmoid"] == pytest.approx(theory.critical_weight_std("sigmoid"), rel=0.01)
     assert scales["relu"] == pytest.approx(2**0.5, rel=0.01)
 

@@ -4,7 +4,7 @@ function gradclinicLayer({ engine, theory }) {
   const LAYERS = 50; // how deep the layer lies whose factor is shown
   const [LEAST, MOST] = [0.3, 20]; // weight scales
   const [FAR, LOW, HIGH] = [6, -2, 2]; // pre-activations from -6 to 6; factors from a hundredth to a hundred
-  const NAMES = { sigmoid: "sigmoid", tanh: "tanh", relu: "ReLU", gelu: "GELU", linear: "none" };
+  const NAMES = { sigmoid: "sigmoid", tanh: "tanh", relu: "ReLU", gelu: "GELU", linear: "no activation" };
 
   // Variance of the pre-activations in layer 50, if the inputs have mean square 1 and there are no biases.
   function arriving(activation, scale) {
@@ -20,11 +20,10 @@ function gradclinicLayer({ engine, theory }) {
     return { variance, chi, slope: chi / scale ** 2 };
   }
 
-  // The scale at which the factor is 1, by halving; null where it is not among those of the slider.
+  // The scale at which the factor is 1, by halving: at either end of the slider each activation is on another side.
   function level(activation) {
     let [low, high] = [LEAST, MOST];
     const below = (scale) => machine(activation, scale).chi < 1;
-    if (!below(low) || below(high)) return null;
     for (let turn = 0; turn < 40; turn++) {
       const middle = Math.sqrt(low * high);
       if (below(middle)) low = middle;
@@ -55,7 +54,7 @@ function gradclinicLayer({ engine, theory }) {
     const line = (points) => `M${points.map(([z, height]) => `${x(z).toFixed(1)} ${y(height).toFixed(1)}`).join("L")}`;
     const grid = Array.from({ length: 241 }, (_, i) => -FAR + (2 * FAR * i) / 240);
     // the histogram of what arrives, highest where it is most, so that only its width counts
-    const width = Math.max(Math.sqrt(variance), 0.02);
+    const width = Math.max(Math.sqrt(variance), 0.08);
     const hump = grid.map((z) => [z, Math.exp(-((z / width) ** 2) / 2)]);
     svg.append(make("path", { d: `${line([[-FAR, 0], ...hump, [FAR, 0]])}Z`, "fill-opacity": 0.15 }));
     const value = engine.VALUE[activation], slope = engine.SLOPE[activation];
@@ -72,7 +71,9 @@ function gradclinicLayer({ engine, theory }) {
     }
     write("chi: vanishes", { x: 30, y: 246 });
     write("explodes", { x: 430, y: 246, "text-anchor": "end" });
-    svg.append(make("circle", { cx: at(Math.log10(chi)), cy: 270, r: 8 }));
+    const power = Math.log10(chi), beyond = power < LOW ? -1 : power > HIGH ? 1 : 0; // then an arrow that points there
+    const mark = `M${at(power) - 6 * beyond} ${270 - 9}v18l${14 * beyond}-9z`;
+    svg.append(beyond ? make("path", { d: mark }) : make("circle", { cx: at(power), cy: 270, r: 8 }));
     svg.setAttribute("aria-label", `Pre-activations of deviation ${short(Math.sqrt(variance))} meet the slope of ${NAMES[activation]}; chi is ${short(chi)}.`);
     return svg;
   }
@@ -97,12 +98,12 @@ function gradclinicLayer({ engine, theory }) {
       make("fieldset", { class: "gradclinic-control" }, make("legend", {}, "activation"), make("div", {}, ...radios)),
       button,
     );
-    const frame = make("div", { class: "gradclinic-figures" }), sum = make("p", { "aria-live": "polite" });
+    const frame = make("div", { class: "gradclinic-figures" }), sum = make("p");
     function show() {
       const found = machine(state.activation, state.scale);
       slider.value = Math.log(state.scale);
       output.textContent = short(state.scale);
-      slider.setAttribute("aria-valuetext", output.textContent);
+      slider.setAttribute("aria-valuetext", `${output.textContent}, chi ${short(found.chi)}`);
       frame.replaceChildren(draw(state.activation, found));
       sum.textContent =
         `In layer ${LAYERS}: weights ${short(state.scale)}² × mean squared slope ${short(found.slope)} = chi ${short(found.chi)}. ` +
@@ -115,9 +116,7 @@ function gradclinicLayer({ engine, theory }) {
     });
     form.addEventListener("submit", (event) => event.preventDefault());
     button.addEventListener("click", () => {
-      const found = level(state.activation);
-      if (found === null) return;
-      state.scale = found;
+      state.scale = level(state.activation);
       show();
     });
     element.replaceChildren(form, frame, sum);
