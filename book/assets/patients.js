@@ -140,7 +140,7 @@ function gradclinicPatients(patients, root) {
 
   function gradientChart(p) {
     const [low, high] = [-20, 10];
-    const page = chart("gradient at each layer: ○ first step, ● last", "layer, from the input", low, high, 10, 1, p.first.length);
+    const page = chart("gradient: ○ first step, ● last", "layer, from the input", low, high, 10, 1, p.first.length);
     p.first.forEach((norm, i) => page.svg.append(dot(page, i + 1, norm, low, high, true)));
     p.last.forEach((norm, i) => page.svg.append(dot(page, i + 1, norm, low, high, false)));
     const words = (norms) => norms.map((norm) => (known(norm) ? number(norm) : "inf or NaN")).join(", ");
