@@ -54,7 +54,7 @@ function gradclinicPatients(patients, root) {
       return `Numbers are inf or NaN in step ${p.broken}.${p.broken > 1 ? " Ask what was odd before." : ""}`;
     },
     "dying ReLU": (p) =>
-      worst(p, p.dead, "the units are off for every image", "It has no ReLU.", "From 90 % on a layer is all but shut."),
+      worst(p, p.dead, "the units are off for every image", "It has no plain ReLU.", "From 90 % on a layer is all but shut."),
     saturated: (p) =>
       worst(
         p,

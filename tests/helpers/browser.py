@@ -48,6 +48,7 @@ SMALL = """svgs => svgs.flatMap(svg => {
 
 def check_letters(drawings) -> None:
     """No letter of these drawings (a locator of SVGs) is cut off at their edge, or smaller than 12 pixels."""
-    assert drawings.count()
-    assert drawings.evaluate_all(INSIDE) == []
-    assert drawings.evaluate_all(SMALL) == []
+    assert drawings.count(), "there is no drawing"
+    for wrong in (INSIDE, SMALL):
+        found = drawings.evaluate_all(wrong)
+        assert found == [], found
