@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.colors import to_hex
 
-from gradclinic.course import figures
+from gradclinic.course import audit, figures
 from gradclinic.plots import MARKER, PALETTE
 from tests.helpers.drawn import Drawing, draw, level, line, other_colours, stands_alone, svg, without_dates
 
@@ -133,6 +133,18 @@ ORDINARY = {
     "curvature_by_step": (
         lambda: figures.curvature_by_step([0, 10, 20], [12.0, 6.0, 5.1], 0.4),
         ("3 steps up to 20", "12 at the first", "5.1 at the last", "learning rate is 5"),
+    ),
+    "values_by_layer": (
+        lambda: figures.values_by_layer({"layer 1": torch.linspace(-1, 1, 40), "layer 9": torch.zeros(8)}, "a net"),
+        ("a net", "layer 1: 5% beyond 0.95, rms 0.59", "layer 9: 0% beyond 0.95, rms 0"),
+    ),
+    "flat_units": (
+        lambda: figures.flat_units(torch.tensor([[0.0, 0.04, 0.3, 1.0]]), "layer 3"),
+        ("layer 3", "1 images by 4 units", "50% of the image is blank", "25% has more than half"),
+    ),
+    "circle": (
+        lambda: figures.circle({"gaussian": np.array([0.1, 4.0, 1.0]), "orthogonal": np.ones(3)}, "a net"),
+        ("a net", "gaussian: 0.25 times as wide as long", "orthogonal: 1 times"),
     ),
 }
 
@@ -538,3 +550,53 @@ def test_a_curvature_stands_beside_two_over_the_rate_and_is_called_what_it_does(
     np.testing.assert_allclose(drawn_line.get_ydata(), curvature)
     assert level(figure, 5.0)
     assert words in figure.axes[0].get_title(loc="left")
+
+
+def test_units_are_counted_layer_by_layer():
+    values = torch.tensor([-1.0, -0.99, 0.0, 0.0, 0.0, 0.0, 0.99, 1.0])
+    figure = figures.values_by_layer({"layer 2": values}, "a net")
+    shares, edges, _ = figure.axes[0].patches[0].get_data()
+    middle = shares[(edges[:-1] < 0) & (edges[1:] > 0)]
+    assert (middle.item(), shares[0], shares[-1]) == (0.5, 0.25, 0.25)
+    assert (edges[0], edges[-1]) == (-1, 1)
+
+
+@pytest.mark.parametrize("values", [{}, {"a": torch.zeros(0)}, {"a": torch.tensor([1.1])}, {"a": torch.tensor(NAN)}])
+def test_values_that_no_such_histogram_shows_are_refused(values):
+    with pytest.raises(ValueError, match=r"told apart|between -1 and 1"):
+        figures.values_by_layer(values, "a net")
+
+
+def test_an_image_of_slopes_is_dark_where_steep_and_blank_where_flat():
+    slopes = torch.tensor([[0.0, 0.04], [0.5, 1.0]])
+    image = figures.flat_units(slopes, "a layer").axes[0].images[0].get_array()
+    assert image[..., 3].tolist() == [[0, 0], [0.5, 1]], "an image a row, a unit a column"
+
+
+@pytest.mark.parametrize("slopes", [torch.ones(3), torch.ones(2, 0), torch.full((2, 2), 1.5), torch.full((2, 2), NAN)])
+def test_slopes_that_are_no_image_are_refused(slopes):
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        figures.flat_units(slopes, "a layer")
+
+
+def test_a_circle_becomes_what_a_matrix_makes_of_it():
+    matrix = torch.diag(torch.tensor([3.0, 2.0, 0.5], dtype=torch.float64))
+    turned = np.linspace(0, 2 * np.pi, 181)
+    figure = figures.circle({"a": torch.linalg.svdvals(matrix).numpy()}, "a net")
+    # the most stretched and the middle direction are the first two axes of this matrix
+    image = matrix.numpy()[:2, :2] @ np.stack([np.cos(turned), np.sin(turned)]) / 3
+    np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_xydata().T, image, atol=1e-12)
+    with pytest.raises(ValueError, match="above 0"):
+        figures.circle({"a": np.zeros(3)}, "a net")
+
+
+def test_starts_that_fail_are_what_the_page_says():
+    failing = audit.own.failing
+    alike, small, large = (failing.inside(start) for start in (failing.ALIKE, 0.1, 5.0))
+    assert all((values == values[:, :1]).all() for values in alike[0].values()), "all units of a layer are one"
+    assert small[0][10].abs().max() < 1e-8, "nothing arrives"
+    assert small[1][10].min() > 0.99, "and nothing is flat"
+    assert (large[1][10] < 0.05).double().mean() > 0.5, "most units are flat"
+    found = {start: failing.learnt(start) for start in failing.STARTS}
+    assert found[1.0].min() > 0.85
+    assert max(found[start].max() for start in (failing.ALIKE, 0.1, 5.0)) < 0.2

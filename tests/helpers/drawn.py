@@ -55,7 +55,7 @@ def draw(make: Callable[[], Figure]) -> Drawing:
 
 def svg(figure: Figure) -> str:
     buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "as on a page"}):
         figure.savefig(buffer, format="svg", transparent=True)
     return buffer.getvalue()
 

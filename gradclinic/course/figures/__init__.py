@@ -18,6 +18,7 @@ from gradclinic.course.figures.depth import (
     there_and_back,
 )
 from gradclinic.course.figures.descents import curvature_by_step, error_by_direction, optimizer_paths
+from gradclinic.course.figures.shapes import circle, flat_units, values_by_layer
 from gradclinic.course.figures.time import cell_memory, through_time
 from gradclinic.course.figures.trainings import (
     accuracy_by_depth,
@@ -34,12 +35,14 @@ __all__ = [
     "against",
     "cell_memory",
     "chain",
+    "circle",
     "clipped_arrows",
     "clipping_threshold",
     "curvature_by_step",
     "descent_error",
     "descent_path",
     "error_by_direction",
+    "flat_units",
     "float16_window",
     "gradient_profile",
     "gradient_size",
@@ -56,4 +59,5 @@ __all__ = [
     "there_and_back",
     "through_time",
     "training_compared",
+    "values_by_layer",
 ]
