@@ -410,3 +410,125 @@ def test_a_step_of_plain_descent_is_rounded_once():
     exact = weight.double() - float(np.float32(0.1)) * gradient.double()
     assert ((after.double() - exact).abs() <= 2e-7 * exact.abs().clamp(min=1e-2)).all()
     assert (after.detach() - weight == -0.1 * gradient).float().mean() < 0.5, "the difference is not the step to a bit"
+
+
+# --- what a sixth reader refuted ------------------------------------------------------------------------------------
+
+
+def bare_relu_layers(seed: int) -> nn.Sequential:
+    """Twenty ReLU layers as ``nn.Linear`` draws them, without biases."""
+    torch.manual_seed(seed)
+    layers = [part for _ in range(20) for part in (nn.Linear(64, 64, bias=False), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(64, 10, bias=False)).double()
+
+
+def test_weight_gradients_can_be_level_where_signal_and_gradient_both_fade():
+    data = digits()
+    x, y = data.x_train[:256].double(), data.y_train[:256]
+    weights, arriving = [], []
+    for seed in range(20):
+        record = probe(bare_relu_layers(seed), x, y)
+        norms, at = np.asarray(record.gradient_norm[0]), record.output_gradient_norm[0]
+        weights.append((norms[0] / norms[-1], norms.max()))
+        arriving.append(at[0] / at[19])
+    level, size = np.exp(np.log(weights).mean(0))
+    assert 1 / 3 < level < 3
+    assert size < 1e-6
+    assert np.exp(np.log(arriving).mean()) < 1e-6, "the gradient at the pre-activations tells"
+
+
+def test_layers_above_live_on_what_a_leak_passes():
+    data, reached = digits(), {}
+    for activation in ("relu", "leaky_relu"):
+        for seed in range(5):
+            model = MLP(3, 64, activation, "he", seed=seed)
+            nn.init.constant_(model.layer1.bias, -8.0)
+            model.layer1.requires_grad_(False)
+            moved = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            history = fit(model, data, torch.optim.Adam(moved, lr=1e-2), 10, seed=seed, progress=False)
+            reached.setdefault(activation, []).append(history.test_accuracy[-1])
+    assert max(reached["relu"]) < 0.2
+    assert min(reached["leaky_relu"]) > 0.5
+
+
+def test_the_share_of_zeros_behind_a_healthy_relu_is_a_half_at_the_start_only():
+    data, model = digits(), MLP(3, 64, "relu", "pytorch", seed=0)
+
+    def zeros() -> list[float]:
+        signal, shares = data.x_train, []
+        with torch.no_grad():
+            for name, module in model.named_children():
+                signal = module(signal)
+                if name.startswith("activation"):
+                    shares.append(float((signal == 0).float().mean()))
+        return shares
+
+    assert all(0.4 < share < 0.6 for share in zeros())
+    history = fit(model, data, torch.optim.Adam(model.parameters(), lr=1e-3), 12, progress=False)
+    assert history.test_accuracy[-1] > 0.9
+    assert min(zeros()) < 0.35
+
+
+@pytest.mark.parametrize(("width", "least", "most"), [(8, 0.0, 1e-4), (256, 0.02, 0.2)])
+def test_at_the_critical_scale_a_narrow_network_loses_exponentially(width, least, most):
+    data = digits()
+    ratios = []
+    for seed in range(20):
+        norms = probe(MLP(200, width, "tanh", 1.0, seed=seed).double(), data.x_train[:16].double(), data.y_train[:16])
+        ratios.append(norms.output_gradient_norm[0, 0] / norms.output_gradient_norm[0, 199])
+    assert least < np.exp(np.log(ratios).mean()) < most
+
+
+def test_a_factor_below_one_in_every_layer_need_not_leave_almost_nothing():
+    told = theory.gradient_profile("tanh", 100, 1.0, 0.5).double()
+    factors = told[:-1] / told[1:]
+    assert (factors < 1).all()
+    assert float(told[0]) > 0.05
+
+
+def test_biases_can_make_a_gradient_fade_that_the_same_weights_keep():
+    data = digits()
+    kept, faded = [], []
+    for seed in range(20):
+        model = MLP(30, 256, "tanh", 1.2, seed=seed)
+        for ratios in (kept, faded):
+            record = probe(model, data.x_train[:64], data.y_train[:64])
+            ratios.append(record.output_gradient_norm[0, 0] / record.output_gradient_norm[0, 29])
+            torch.manual_seed(seed)
+            for name, parameter in model.named_parameters():
+                if name.endswith("bias") and name.startswith("layer"):
+                    nn.init.normal_(parameter, std=0.5)
+    assert min(kept) > 0.3
+    assert max(faded) < 0.1
+
+
+def test_a_saturated_sigmoid_network_may_still_vanish_with_large_random_weights():
+    assert theory.chi("sigmoid", 8.0, theory.fixed_point("sigmoid", 8.0)) < 0.9
+    assert 10 < theory.critical_weight_std("sigmoid") < 10.3
+
+
+def test_eighty_tanh_layers_at_a_scale_of_1_2_pass_two_to_three_times_the_gradient():
+    data = digits()
+    for width in (64, 128):
+        found = []
+        for seed in range(20):
+            record = probe(MLP(80, width, "tanh", 1.2, seed=seed), data.x_train[:64], data.y_train[:64])
+            found.append(record.output_gradient_norm[0, 0] / record.output_gradient_norm[0, 79])
+        assert 1.7 < np.exp(np.log(found).mean()) < 3.5
+
+
+def test_elu_fades_at_its_critical_scale_and_settles_a_little_above():
+    elu = nn.functional.elu
+    scale = theory.critical_weight_std(elu)
+    assert math.isclose(scale, 1, abs_tol=0.01)
+    assert theory.fixed_point(elu, scale) < 1e-3
+    assert 0.05 < theory.fixed_point(elu, 1.1) < 0.15
+    passed = {size: float(theory.gradient_profile(elu, 20, size, 1.0)[0]) for size in (scale, 1.1)}
+    assert passed[1.1] > 2 * passed[scale]
+    longer = float(theory.gradient_profile(elu, 100, scale, 1.0)[0])
+    assert 1 / 7 < longer / passed[scale] < 1 / 4, "about as one over the depth"
+
+
+def test_a_smaller_rate_may_be_quicker_along_a_direction_that_is_little_flatter():
+    flatter = 0.8
+    assert abs(1 - 0.9 * flatter) < abs(1 - 1.8 * flatter)
