@@ -200,7 +200,7 @@ def _needed(progress: Progress) -> int:
 def _broken(broken: Found, found: list[Found]) -> list[Found]:
     """What made numbers grow comes before an overflow; what is not finite for another reason comes first itself."""
     before = [one for one in found if one.step <= broken.step]
-    if broken.kind == finite.OVERFLOW:
+    if broken.kind == finite.OVERFLOW and not broken.circumstances:
         large = ("exploding", TOO_HIGH, "diverging", "unscaled data", "gradients not cleared")
         causes = [one for one in before if one.kind in large]
         return [*causes, broken]
@@ -224,8 +224,8 @@ def _calm(record: Record, progress: Progress, found: list[Found], broken: Found 
         return _undecided(record, progress.evidence, *(one.evidence for one in strong))
     if progress.verdict == NOT:
         elsewhere = (
-            "No fault that a record shows was found, so look elsewhere: are labels and inputs paired, is the loss the "
-            "right one, are there enough units?"
+            "No rule names its fault, so look elsewhere too: are labels and inputs paired, is the loss the right one, "
+            "are there enough units?"
         )
         return _undecided(record, progress.evidence, elsewhere)
     if progress.verdict == LEARNS:

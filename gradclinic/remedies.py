@@ -135,6 +135,40 @@ PAIRS = Remedy(
     "Check that each input still has its own target, and that a single batch can be learnt by heart.",
     _ELSEWHERE,
 )
+LOCATE = Remedy(
+    "compare two examples",
+    "Give the network two different inputs, and compare what each layer makes of them: find the first that makes them "
+    "alike (a gate that is shut, a norm over one number, a pooled or padded-out input).",
+    _ELSEWHERE,
+)
+THAW = Remedy(
+    "thaw",
+    "Load the trained weights, if these layers should have them; else let them be trained: requires_grad_(True), and "
+    "give them to the optimiser.",
+    _ELSEWHERE,
+)
+RATE_OF_ZERO = Remedy(
+    "learning rate",
+    "Give the optimiser a learning rate above 0: look for a schedule whose factor is 0, or an integer division.",
+    _ELSEWHERE,
+)
+LESS_DROPOUT = Remedy(
+    "dropout",
+    "Lower the dropout there: its argument is the share that is put to 0, not the share that is kept.",
+    _ELSEWHERE,
+)
+TURN_SIGN = Remedy(
+    "sign",
+    "Turn the sign: minimise what is to become small. A score that is to become large is minimised with a minus, and "
+    "maximize=True does the opposite.",
+    _ELSEWHERE,
+)
+UPDATE_RANGE = Remedy(
+    "range of the update",
+    "Keep the weights in float32 (autocast, not model.half()), or give Adam an eps of 1e-4: in half precision 1e-8 is "
+    "0, and 0/0 is NaN.",
+    "identification/half-precision",
+)
 STEADY = Remedy(
     "steady targets",
     "If the targets come from the network itself, hold the copy that they come from still for longer.",
@@ -163,6 +197,8 @@ THROUGH_TIME = "through time"
 SIGMOID_UNITS = "with sigmoid units"
 IN_INPUT, IN_LAYER, IN_LOSS, IN_BACKWARD = "in the input", "in a layer", "in the loss", "in the backward pass"
 IN_TARGETS, BY_SCHEDULE, BY_SHAPES, AT_ANSWERS = "in the targets", "by a schedule", "by shapes", "at the answers"
+IN_UPDATE, SIGN, FROZEN, AT_ZERO = "in the update", "of the wrong sign", "frozen", "at zero"
+ALIKE, BY_DROPOUT = "alike from the start", "by dropout"
 SOFTMAX, SIGMOID, RECTIFIED, BOUNDED = "softmax", "sigmoid", "ReLU", "bounded"
 
 
@@ -184,21 +220,27 @@ GUIDE: dict[Case, tuple[Remedy, ...]] = {
     Case("exploding"): (INITIALIZE, NORMALIZE, CLIP),
     Case("exploding", THROUGH_TIME): (GATES, CLIP),
     Case("overflow"): (INITIALIZE, NORMALIZE),
+    Case("overflow", SIGN): (TURN_SIGN,),
     Case("dying ReLU"): (INITIALIZE, LEAKY),
+    Case("dying ReLU", BY_DROPOUT): (LESS_DROPOUT,),
     Case("saturated"): (INITIALIZE, NORMALIZE),
     Case("saturated", SIGMOID_UNITS): (RELU, SKIP, NORMALIZE),
     Case("vanishing", AT_ANSWERS): (STRONGER_GAME,),
     Case("no gradient"): (CONNECT,),
     Case("no gradient", SIGMOID): (ONE_SIGMOID, CONNECT),
     Case("not trained"): (GIVE,),
+    Case("not trained", FROZEN): (THAW,),
     Case("gradients not cleared"): (CLEAR,),
     Case("not finite"): (TRACE,),
     Case("not finite", IN_INPUT): (FILL,),
     Case("not finite", IN_LAYER): (GUARD_LAYER, TRACE),
     Case("not finite", IN_LOSS): (GUARD_LOSS, TRACE),
     Case("not finite", IN_BACKWARD): (GUARD_BACKWARD, TRACE),
+    Case("not finite", IN_UPDATE): (UPDATE_RANGE,),
     Case("diverging"): (STEADY, CLIP),
+    Case("diverging", SIGN): (TURN_SIGN,),
     Case("collapsed"): (PAIRS,),
+    Case("collapsed", ALIKE): (LOCATE, PAIRS),
     Case("collapsed", BY_SHAPES): (SHAPES,),
     Case("unscaled data"): (SCALE,),
     Case("unscaled data", IN_TARGETS): (SCALE_TARGETS,),
@@ -209,6 +251,7 @@ GUIDE: dict[Case, tuple[Remedy, ...]] = {
     Case("weight decay too strong"): (LESS_DECAY,),
     Case("symmetric start"): (RANDOM,),
     Case("learning rate too low", BY_SCHEDULE): (SCHEDULE,),
+    Case("learning rate too low", AT_ZERO): (RATE_OF_ZERO,),
 }
 
 

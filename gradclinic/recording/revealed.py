@@ -69,11 +69,23 @@ class Revealed:
             if rows.shape[1] < 2:
                 continue
             live = back.abs().sum(1) > 0
-            rows, back = rows[live], back[live]
-            kind = self._of_rows(rows, back)
+            kind = self._of_rows(rows[live], back[live])
+            if kind == CROSS_ENTROPY and not bool(live.all()):
+                self._add_sure(rows[~live], int(live.sum()))
             if kind:
                 return kind
         return ""
+
+    def _add_sure(self, rows: Tensor, others: int) -> None:
+        """Rows that send back exactly 0 because their answer is sure and right; a row that a mask left out is not."""
+        shares = rows.softmax(1)
+        sure = shares.max(1).values > 1 - 1e-6
+        if not bool(sure.any()):
+            return
+        labels = functional.one_hot(shares[sure].argmax(1), rows.shape[1]).double()
+        self._classes[CROSS_ENTROPY] = self._classes[CROSS_ENTROPY] + labels.sum(0).cpu()
+        self._seen[CROSS_ENTROPY] += len(labels)
+        self._mean *= others / (others + len(labels))
 
     def _of_rows(self, rows: Tensor, back: Tensor) -> str:
         lengths = back.norm(dim=1)
@@ -139,8 +151,9 @@ class Revealed:
                 target = answers - gradient * factor * (answers * (1 - answers)).clamp(min=1e-12)
                 if _is_binary(target):
                     target = target.round().reshape(len(target), -1)
-                    right = (target - (1 - answers.reshape(len(target), -1))).abs().clamp(min=1e-30)
-                    return self._count(LIKELIHOOD + " of two", target, -right.log())
+                    right = (target - (1 - answers.reshape(len(target), -1))).abs()
+                    # PyTorch's own logarithm of a probability of 0 is -100
+                    return self._count(LIKELIHOOD + " of two", target, -right.log().clamp(min=-100))
         return ""
 
     def _square(self, step: int, answers: Tensor, gradient: Tensor) -> None:

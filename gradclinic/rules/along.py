@@ -2,13 +2,26 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from gradclinic.record import Record
-from gradclinic.remedies import AT_ANSWERS, BOUNDED, BY_SCHEDULE, BY_SHAPES, RECTIFIED, SIGMOID, SOFTMAX
+from gradclinic.remedies import (
+    ALIKE,
+    AT_ANSWERS,
+    AT_ZERO,
+    BOUNDED,
+    BY_SCHEDULE,
+    BY_SHAPES,
+    RECTIFIED,
+    SIGMOID,
+    SIGN,
+    SOFTMAX,
+)
 from gradclinic.rules.evidence import CERTAIN, STRONG, WEAK, Evidence, Found, Number, median
 from gradclinic.rules.limits import (
+    FROM_START,
     IN_ALL,
     LOSS_JUMPS_ABOVE,
     RATE_TAKEN_AWAY,
@@ -19,8 +32,9 @@ from gradclinic.rules.limits import (
     UPDATE_TOO_LARGE,
     UPDATE_TOO_SMALL,
 )
-from gradclinic.rules.progress import SLOWLY, Progress, blocks
+from gradclinic.rules.progress import NOT, SLOWLY, Progress, blocks
 from gradclinic.rules.start import VANISHING, rows_with_units, stuck_units, through_time
+from gradclinic.rules.wiring import frozen
 
 TOO_HIGH, TOO_LOW = "learning rate too high", "learning rate too low"
 DIVERGING, COLLAPSED, OUTPUT = "diverging", "collapsed", "output layer"
@@ -96,6 +110,10 @@ def too_low(record: Record, progress: Progress) -> Found | None:
     rates = np.array([median(row) for row in record.learning_rate])
     known = np.flatnonzero(np.isfinite(rates))
     ratios = typical_update(record)
+    if len(known) > 5 and not np.nanmax(record.learning_rate) > 0:
+        text = "In all {0:.0f} recorded steps the learning rate is 0: nothing moves."
+        evidence = Evidence(text, Number("steps with an optimiser", float(len(known))))
+        return Found(TOO_LOW, evidence, weight=STRONG, circumstances=(AT_ZERO,))
     if len(known) > 5 and rates[known].max() > 0:
         high = rates[known].max()
         below = known[rates[known] <= RATE_TAKEN_AWAY * high]
@@ -150,6 +168,11 @@ def diverging(record: Record, progress: Progress) -> Found | None:
         return None
     number = Number("loss over lowest", last / best)
     evidence = Evidence("The loss had been lower, and has risen to {0:.2g} times its lowest value", number)
+    # it was at its lowest when it began, rose little by little, and no step was long: it is climbed on purpose
+    climbed = lowest == 0 and losses.min() > 0.9 * losses[0] and np.median(losses[1:6]) < 1.5 * losses[0]
+    if climbed and (np.diff(found) > 0).mean() > IN_ALL and median(typical_update(record)[:10]) < UPDATE_TOO_LARGE / 2:
+        text = "From its first steps on, and little by little, the loss has risen to {0:.2g} times its lowest value."
+        return Found(DIVERGING, Evidence(text, number), step=1, weight=STRONG, circumstances=(SIGN,))
     if grown > RISES_FAR_ABOVE:
         evidence += Evidence("; the answers have grown {0:.2g}-fold", Number("answers last over first", grown))
     momentum = median(record.momentum)
@@ -290,7 +313,15 @@ def collapsed(record: Record, progress: Progress) -> Found | None:
     step = int(record.step[since[-1]]) if len(since) else 1
     certain = same and bool(np.isfinite(rms)) and len(late) >= 3
     weight = STRONG if certain else WEAK
-    return Found(COLLAPSED, Evidence(text, *numbers), step=max(step, 1), weight=weight, follows=True)
+    began = median(spread[known[:3]]) < FROM_START * median(size[known[:3]])
+    return Found(
+        COLLAPSED,
+        Evidence(text, *numbers),
+        step=max(step, 1),
+        weight=weight,
+        circumstances=(ALIKE,) if began else (),
+        follows=True,
+    )
 
 
 def along_the_way(record: Record, progress: Progress) -> Iterator[Found]:
@@ -310,6 +341,10 @@ def along_the_way(record: Record, progress: Progress) -> Iterator[Found]:
         now = stuck_units(record, int(rows[-1]), "By now")
         if now is not None:
             yield now
-    found = collapsed(record, progress)
+    found, still = collapsed(record, progress), frozen(record) if progress.supervised else None
+    if still is not None:
+        yield still
+        if found is not None and found.weight < CERTAIN and progress.verdict == NOT:
+            found = replace(found, weight=WEAK)  # with what is frozen no more than this may be possible
     if found is not None:
         yield found

@@ -5,9 +5,9 @@ import math
 import numpy as np
 
 from gradclinic.record import Record
-from gradclinic.remedies import IN_BACKWARD, IN_INPUT, IN_LAYER, IN_LOSS
+from gradclinic.remedies import IN_BACKWARD, IN_INPUT, IN_LAYER, IN_LOSS, IN_UPDATE, SIGN
 from gradclinic.rules.evidence import CERTAIN, WEAK, Evidence, Found, Number
-from gradclinic.rules.limits import GROWN
+from gradclinic.rules.limits import GROWN, HUGE
 
 # Norm of the weights times the size of what enters: in half precision such a product is infinite.
 PRODUCT = 1e4
@@ -37,8 +37,15 @@ def growth(record: Record, step: int) -> Evidence | None:
         before = float(np.abs(told[-3:]).max())
         if lowest > 0 and before > GROWN * max(lowest, abs(float(told[0]))):
             number = Number("loss before over first", before / abs(float(told[0])))
+            if told[-1] < 0:
+                text = "Just before, the loss was {0:.2g}: it had fallen without end, and far below 0."
+                return Evidence(text, Number("last finite loss", float(told[-1])))
             return Evidence("Just before, the loss had grown to {0:.2g} times the first one.", number)
     first = float(record.answer_rms[0]) if len(record.step) else math.nan
+    largest = float(np.nanmax(record.output_rms[rows], initial=0.0)) if len(rows) else 0.0
+    if largest > HUGE:
+        number = Number("largest output_rms before", largest)
+        return Evidence("Before, outputs were as large as {0:.2g}, root mean square.", number)
     if first != 0 and record.answer_rms_before > GROWN * max(first, 1.0):
         number = Number("answers before over first", record.answer_rms_before / first)
         return Evidence("In the step before, the model's answers had grown to {0:.2g} times the first ones.", number)
@@ -107,8 +114,25 @@ def place(record: Record) -> tuple[int, str, tuple[str, ...], str] | None:
             return 0, IN_LAYER, (where,), f"the weights of {where} are inf or NaN before the first step"
         told = dict(zip(record.told_step.tolist(), record.told_loss.tolist(), strict=True)).get(step)
         known = "; the loss was not" if told is not None and math.isfinite(told) else ""
-        return step, IN_BACKWARD, record.bad_weights, f"the weights of {where} are inf or NaN afterwards{known}"
+        words = f"the weights of {where} are inf or NaN afterwards"
+        if _gradients_were_finite(record, step):
+            return step, IN_UPDATE, record.bad_weights, f"{words}; loss and gradients were not"
+        return step, IN_BACKWARD, record.bad_weights, f"{words}{known}"
     return step, IN_LOSS, (), "the loss is inf or NaN"
+
+
+def _gradients_were_finite(record: Record, step: int) -> bool:
+    rows = np.flatnonzero(record.step == step)
+    if not len(rows):
+        return False
+    norms = record.gradient_norm[rows[0]]
+    return bool(np.isfinite(norms).any() and not np.isinf(norms).any() and not record.nonfinite[rows[0]].any())
+
+
+def below_zero(record: Record) -> bool:
+    """Whether the loss fell far below 0 before it was not finite: something without an end was minimised."""
+    told = record.told_loss[np.isfinite(record.told_loss)]
+    return len(told) > 1 and bool(told[-1] < -GROWN * max(1.0, abs(float(told[0]))))
 
 
 def not_finite(record: Record) -> Found | None:
@@ -122,5 +146,6 @@ def not_finite(record: Record) -> Found | None:
     weight = CERTAIN if lasting(record) else WEAK
     grown = None if circumstance == IN_INPUT else growth(record, step)
     if grown is not None:
-        return Found(OVERFLOW, evidence + " " + grown, layers, step, weight)
+        signed = (SIGN,) if below_zero(record) else ()
+        return Found(OVERFLOW, evidence + " " + grown, layers, step, weight, signed)
     return Found(NOT_FINITE, evidence + " Nothing had grown before.", layers, step, weight, (circumstance,))

@@ -4,6 +4,8 @@
 LEARNS_BELOW = 0.8
 # and so much that it is well, whatever looks odd, below this one.
 LEARNS_WELL_BELOW = 0.3
+# Between the two it is learning, and hardly; below this one, something at all.
+HARDLY_BELOW = 0.98
 # Without a loss to compare with, it must have fallen to this share of where it began.
 FALLS_BELOW = 0.7
 # And to this one, with answers that differ, for more than a constant answer to be likely.
@@ -32,12 +34,16 @@ LOSS_JUMPS_ABOVE = 3.0
 RISES_ABOVE, RISES_FAR_ABOVE = 1.5, 30.0
 # Numbers that became inf or NaN had grown so much before, if growth is the cause.
 GROWN = 30.0
+# Outputs of this size lead to numbers that are not finite, however they came about.
+HUGE = 1e6
 # Root mean square of the inputs. Pixels from 0 to 255 have some 100, standardised columns 1.
 INPUT_LARGE, INPUT_SMALL = 8.0, 0.03
 # Spread of the answers, squared, over the loss: below it they differ too little between examples to explain it.
 SAME_ANSWERS = 0.03
 # The same over the size of the answers: below it no difference is left that matters.
 SAME_BELOW = 1e-4
+# And below this one in the first steps the network starts so that examples are alike.
+FROM_START = 0.02
 # Pull of the weight decay over that of the gradient.
 DECAY_RULES = 0.5
 # Share of recorded steps in which something has to be so, to be called so in all of them.

@@ -11,6 +11,7 @@ from gradclinic.rules.limits import (
     ENOUGH_STEPS,
     FALLS_BELOW,
     FALLS_FAR_BELOW,
+    HARDLY_BELOW,
     LEARNS_BELOW,
     LEARNS_WELL_BELOW,
     SAME_BELOW,
@@ -140,4 +141,6 @@ def progress_of(record: Record) -> Progress:
         return judged(FELL, Evidence(text, *numbers))
     if falls and recent < first and (not known or recent < reference):
         return judged(SLOWLY, Evidence(f"It learns slowly, and goes on: the recent loss {ends}", *numbers))
-    return judged(NOT, Evidence(f"It does not learn: the recent loss {ends}", *numbers))
+    little = known and share < HARDLY_BELOW
+    words = "It hardly learns" if little else "It does not learn"
+    return judged(NOT, Evidence(f"{words}: the recent loss {ends}", *numbers))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradclinic.record import Record
-from gradclinic.remedies import IN_TARGETS, THROUGH_TIME
+from gradclinic.remedies import BY_DROPOUT, IN_TARGETS, THROUGH_TIME
 from gradclinic.rules.evidence import STRONG, WEAK, Evidence, Found, Number, median
 from gradclinic.rules.limits import (
     EXPLODES_ABOVE,
@@ -112,7 +112,7 @@ def stuck(record: Record, row: int) -> tuple[str, str, float, str] | None:
             return kind, name, float(shares[row, found[0]]), f"of the {what} in {name}"
     behind = behind_activations(record)
     dead = np.flatnonzero(behind & (record.entering_dead[row] >= MOSTLY))
-    if len(dead):
+    if len(dead) and not emptied(record, row):
         name = record.layers[dead[0]]
         return (
             DYING,
@@ -128,6 +128,29 @@ def stuck(record: Record, row: int) -> tuple[str, str, float, str] | None:
         name = record.layers[found[0]]
         return SATURATED, name, float(ends[found[0]]), f"of what enters {name} lies where a bounded activation is flat"
     return None
+
+
+def emptied(record: Record, row: int) -> bool:
+    """Whether each activation gives something, and what enters the layers behind is 0 all the same."""
+    gives = record.dead[row]
+    return len(gives) >= len(record.layers) - 1 > 0 and bool((gives < 0.5 * MOSTLY).all())
+
+
+def dropped(record: Record) -> Found | None:
+    """Units that are alive and hardly arrive: something between the layers, as dropout, puts nearly all to 0."""
+    rows = [row for row in rows_with_units(record) if emptied(record, row)]
+    if len(rows) < 5:
+        return None
+    arrives = np.where(behind_activations(record), record.entering_zero[rows], math.nan)
+    empty = np.array([median(column) for column in arrives.T])
+    found = np.flatnonzero(empty >= MOSTLY)
+    if not len(found):
+        return None
+    layers = tuple(record.layers[i] for i in found)
+    text = f"{{0:.0%}} of what enters {layers[0]} is 0; of the units of an activation at most {{1:.0%}} are dead."
+    gives = float(np.median(record.dead[rows].max(1)))
+    numbers = (Number("entering_zero, median", float(empty[found[0]]), None, layers[0]), Number("dead, median", gives))
+    return Found(DYING, Evidence(text, *numbers), layers, circumstances=(BY_DROPOUT,))
 
 
 def rows_with_units(record: Record) -> np.ndarray:
@@ -198,7 +221,7 @@ def at_the_start(record: Record, progress: Progress) -> Iterator[Found]:
     if over_time is not None:
         yield over_time
     # units that are all stuck in one layer stop the gradient there: they come before what they cause
-    for found in (stuck_units(record, 0, _BEFORE), starts_far_off(record, progress)):
+    for found in (dropped(record), stuck_units(record, 0, _BEFORE), starts_far_off(record, progress)):
         if found is not None:
             yield found
     if depth is not None and depth.kind == VANISHING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradclinic.record import Record
-from gradclinic.remedies import SIGMOID
+from gradclinic.remedies import FROZEN, SIGMOID
 from gradclinic.rules.evidence import CERTAIN, STRONG, WEAK, Evidence, Found, Number, listed, median
 from gradclinic.rules.limits import DECAY_RULES, IN_ALL
 
@@ -27,6 +27,10 @@ def trainable(record: Record) -> np.ndarray:
     # what runs inside gradient checkpointing is seen when it is repeated, which it is not if no gradient comes there
     used |= np.isfinite(record.learning_rate).any(0) if not used.all() else False
     asks: np.ndarray = np.logical_not(record.frozen.all(0))
+    # what works with another layer's parameters, as a decoder tied to an embedding, has none that could have a gradient
+    owns = np.isfinite(record.weight_norm).any(0)
+    if owns.any():
+        asks = asks & (owns | record.nonfinite.any(0))
     # of what has no output of its own (inside a recurrent stack, the model's own parameters) it is not known
     if used.any():
         asks = asks & (used | np.isfinite(record.gradient_norm).any(0))
@@ -64,9 +68,22 @@ def no_gradient(record: Record) -> Found | None:
     reached, first = np.flatnonzero(wanted & ~none), np.flatnonzero(wanted)
     seen = bool(np.isfinite(record.output_rms[:, none]).any())
     front = seen and bool(none[first[0]]) and first[0] < reached[0]
+    cut = not missing and _all_or_nothing(record, reached[reached > np.flatnonzero(none)[0]])
     what = "got no gradient" if missing else "got a gradient of exactly 0"
     text = f"In all {{0:.0f}} recorded steps {listed(layers)} {what}, and layers behind did get one."
-    return Found(NO_GRADIENT, Evidence(text, rows_seen), layers, 1, STRONG if front else WEAK, follows=not missing)
+    return Found(
+        NO_GRADIENT, Evidence(text, rows_seen), layers, 1, STRONG if front else WEAK, follows=not (missing or cut)
+    )
+
+
+def _all_or_nothing(record: Record, behind: np.ndarray) -> bool:
+    """Whether what enters the first of these layers is 0 or 1 and nothing between: cut off, and not only bent flat."""
+    if not len(behind):
+        return False
+    fields = (record.entering_low, record.entering_high, record.entering_ends)
+    ends = np.stack([field[:, behind[0]] for field in fields], axis=1)
+    ends = ends[np.isfinite(ends).all(1)]
+    return len(ends) > 0 and bool((ends == (0, 1, 1)).all())
 
 
 def _constant_answer(record: Record) -> str:
@@ -97,6 +114,22 @@ def not_trained(record: Record) -> Found | None:
     layers = _names(record, left)
     text = f"{listed(layers)} had a gradient, and no optimiser moved it in any of {{0:.0f}} recorded steps."
     return Found(NOT_TRAINED, Evidence(text, Number("steps with an optimiser", float(told.sum()))), layers, 1, weight)
+
+
+def frozen(record: Record) -> Found | None:
+    """All that lies before the layers that are trained asks for no gradient, and is at least half of the network."""
+    if len(record.step) < _ROWS:
+        return None
+    still = np.asarray(record.frozen.all(0))
+    count = int(np.argmin(still)) if not still.all() else 0
+    if count < max(1, (len(record.layers) + 1) // 2):
+        return None
+    layers = record.layers[:count]
+    numbers = (Number("frozen layers", float(count)), Number("layers", float(len(record.layers))))
+    text = (
+        f"{listed(layers)}, {{0:.0f}} of {{1:.0f}} layers, asked for no gradient (requires_grad is False) in any step."
+    )
+    return Found(NOT_TRAINED, Evidence(text, *numbers), layers, 1, WEAK, (FROZEN,), follows=True)
 
 
 def idle(record: Record) -> Found | None:

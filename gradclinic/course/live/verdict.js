@@ -214,7 +214,7 @@ function gradclinicVerdict(limits) {
     if (recent < first && recent < reference && steadily(losses)) {
       return [SLOWLY, `It learns slowly, and goes on: the recent loss ${ends}`];
     }
-    return [NOT, `It does not learn: the recent loss ${ends}`];
+    return [NOT, `It ${share < limits.HARDLY_BELOW ? "hardly learns" : "does not learn"}: the recent loss ${ends}`];
   }
 
   // --- wiring: the program around the network ------------------------------------------------------------------------
@@ -345,6 +345,14 @@ function gradclinicVerdict(limits) {
     return step > 0 && !record.step.some((one, row) => one === step && record.weight_norm[row].every(finite));
   }
 
+  function gradientsWereFinite(record, step) {
+    const row = where(record.step, (one) => one === step)[0];
+    if (row === undefined) return false;
+    const norms = record.gradient_norm[row];
+    const infinite = norms.some((value) => Math.abs(value) === Infinity);
+    return norms.some(finite) && !infinite && !record.nonfinite[row].some(Boolean);
+  }
+
   /** {step, layers, words} of what first was inf or NaN. */
   function placeOf(record) {
     const first = firstNonfinite(record);
@@ -366,7 +374,8 @@ function gradclinicVerdict(limits) {
     if (what === "weights") {
       const told = last(where(record.told_step, (one) => one === step));
       const loss = told !== undefined && finite(record.told_loss[told]) ? "; the loss was not" : "";
-      const words = `the weights of ${place} are inf or NaN afterwards${loss}`;
+      const detail = gradientsWereFinite(record, step) ? "; loss and gradients were not" : loss;
+      const words = `the weights of ${place} are inf or NaN afterwards${detail}`;
       return { step, layers: [...record.bad_weights], words };
     }
     return { step, layers: [], words: "the loss is inf or NaN" };
@@ -384,6 +393,9 @@ function gradclinicVerdict(limits) {
       }
     }
     const first = record.step.length ? record.answer_rms[0] : NaN;
+    const rows = where(record.step, (one, row) => one < step && !faulty(record, row));
+    const largest = highest(at(record.output_rms, rows).flat().filter((value) => !Number.isNaN(value)));
+    if (largest > limits.HUGE) return `Before, outputs were as large as ${general(largest, 2)}, root mean square.`;
     if (first !== 0 && record.answer_rms_before > limits.GROWN * Math.max(first, 1)) {
       const times = general(record.answer_rms_before / first, 2);
       return `In the step before, the model's answers had grown to ${times} times the first ones.`;
@@ -645,6 +657,13 @@ function gradclinicVerdict(limits) {
     const answers = known(record.answer_rms);
     const grown = answers.length > 1 && answers[0] > 0 ? last(answers) / answers[0] : NaN;
     const more = grown > limits.RISES_FAR_ABOVE ? `; the answers have grown ${general(grown, 2)}-fold` : "";
+    const climbed = least === stretches[0] && lowest(losses) > 0.9 * losses[0] && middle(losses.slice(1, 6)) < 1.5 * losses[0];
+    const rises = stretches.slice(1).filter((value, i) => value > stretches[i]).length / (stretches.length - 1);
+    if (climbed && rises > limits.IN_ALL && median(typicalUpdate(record).slice(0, 10)) < limits.UPDATE_TOO_LARGE / 2) {
+      const by = `to ${general(end / best, 2)} times its lowest value.`;
+      const slowly = `From its first steps on, and little by little, the loss has risen ${by}`;
+      return found(DIVERGING, slowly, { step: 1, weight: STRONG });
+    }
     const text = `The loss had been lower, and has risen to ${general(end / best, 2)} times its lowest value`;
     return found(DIVERGING, `${text}${more}.`, { step, weight: STRONG });
   }
@@ -749,8 +768,8 @@ function gradclinicVerdict(limits) {
     }
     if (strong.length) return undecided(progress.evidence, ...strong.map((one) => one.evidence));
     if (progress.verdict === NOT) {
-      const elsewhere = "No fault that a record shows was found, so look elsewhere: are labels and inputs paired, is";
-      return undecided(progress.evidence, `${elsewhere} the loss the right one, are there enough units?`);
+      const elsewhere = "No rule names its fault, so look elsewhere too: are labels and inputs paired, is the loss";
+      return undecided(progress.evidence, `${elsewhere} the right one, are there enough units?`);
     }
     if (progress.verdict === LEARNS) {
       const share = "Whether that is all that there is to learn, a record does not show.";
