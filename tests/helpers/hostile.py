@@ -6,6 +6,7 @@ Sums over many processes, calls to the kernel, answers of odd shapes, and looks 
 CHILDREN = "import os, time, signal\n    for _ in range(6):\n        if os.fork() == 0:\n            {}\n    {}"
 BUSY = "while True: pass"
 CALL = "import ctypes\n    libc = ctypes.CDLL(None, use_errno=True)\n    "
+GONE_OVER = "#" + "timeit " * 7_000 + "-a" * 25_000  # a comment over which a pattern may go again and again
 GRANTED = (
     "\n    return weight - learning_rate * gradient if found >= 0 else weight"  # right only where the kernel agreed
 )

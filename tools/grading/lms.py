@@ -4,7 +4,6 @@
 """
 
 import io
-import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -298,11 +297,11 @@ def packed_feedback(lab: str, root: Path) -> Path:
 def _page_name(id: str, collected: Collected, lab: str) -> str:
     handed, columns = collected.learners.get(id), collected.roster.get(id, {})
     named = next((one.named for one in reversed(handed.attempts) if one.named), "") if handed else ""
-    if handed and handed.platform == "canvas" and (found := re.fullmatch(r"(.*)_(\d+)_(\d+)", named)):
-        name = found[1]
+    name, *numbers = named.rsplit("_", 2)
+    if handed and handed.platform == "canvas" and len(numbers) == 2 and all(map(str.isdecimal, numbers)):
         if any(part.isdecimal() for part in name.split("_")):  # Canvas takes the first two numbers that it finds
             name = name.replace("_", "")
-        return f"{name}_{found[2]}_{found[3]}_{lab}.html"
+        return f"{name}_{numbers[0]}_{numbers[1]}_{lab}.html"
     if handed and named and handed.platform == "moodle":
         number = columns.get("Identifier")
         if number and number != handed.number:  # a group's folder has the group's number, and Moodle wants a person's

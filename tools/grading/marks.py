@@ -27,6 +27,7 @@ from tools.grading.children import end_with_parent
 from tools.grading.jail import LIMITS, Jail, Limits, NoJail, Reply, packed
 from tools.grading.notebooks import known_cells, read
 from tools.grading.origins import Origins, contradicted, origins
+from tools.grading.scans import from_the_shell, has_words, names
 
 ANSWERS, MESSAGE = 20_000, 1_000  # characters that are kept of wrong answers, and of what is said of them
 FEW = 1_000  # parts of an answer that never take long to compare
@@ -37,11 +38,6 @@ READINGS = {
     "handed": "its check was handed another function than the one of this name, and that one was marked",
     "strict": "right only if the rest of a cell was not run after an error that may be the learner's; look at it",
 }
-OF_THE_SHELL = re.compile(
-    r"\bOut\[|\bIn\[|\b_i?h\b|\b_o?h\b|\b_i?\d+\b|[=(]\s*___?\s*[,)\n]|=\s*_\s*$|timeit\b.*-\w*o", re.MULTILINE
-)
-WORDS = 12  # in comments and texts of one cell with code, from which on it may be an essay
-SAYS = re.compile(r"#[^\n]*|(?s:\"\"\".*?\"\"\"|\'\'\'.*?\'\'\')|\"[^\"\n]*\"|\'[^\'\n]*\'")
 STUDENT = re.compile(r"\w[\w.@+ -]*")
 SAID = {
     "blank": "Not attempted yet.",
@@ -143,14 +139,6 @@ def own_cells(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) 
     return found
 
 
-def has_words(kind: str, source: str) -> bool:
-    """Whether a cell of a learner's own holds a text: all but code does, and code with sentences in it."""
-    if kind != "code":
-        return bool(source.strip())
-    words = [word for text in SAYS.findall(source) for word in re.findall(r"[^\W\d_]{2,}", text)]
-    return len(words) >= WORDS
-
-
 def credit(exercise: Exercise, verdict: Verdict) -> float:
     """The part of the points that an answer earns: all if it is right, some for a mistake that is nearly right."""
     if verdict.status == "right":
@@ -224,11 +212,11 @@ def unexplained(marked: Marked, faults: Mapping[str, str]) -> list[str]:
     something is taken from the shell that is not here.
     """
     added, found = [source for _, kind, source in marked.added if kind == "code"], []
+    named, taken = names(added), any(map(from_the_shell, added))
     for mark in marked.marks:
         if mark.status == "right" or mark.mistake or mark.exercise in faults:
             continue
-        named = any(re.search(rf"\b{mark.exercise}\b", source) for source in added)
-        if named or any(map(OF_THE_SHELL.search, [*added, marked.sources.get(mark.exercise, "")])):
+        if mark.exercise in named or taken or from_the_shell(marked.sources.get(mark.exercise, "")):
             found.append(f"{mark.exercise}: not right, and other code cells of theirs have to do with it; look at them")
     return found
 
