@@ -127,7 +127,7 @@ def test_what_is_taken_from_the_shell_is_seen(source, taken):
 
 def test_each_text_is_looked_through_once_and_not_for_each_exercise(monkeypatch):
     asked = []
-    monkeypatch.setattr(marks, "from_the_shell", lambda source: asked.append(source))
+    monkeypatch.setattr(marks, "from_the_shell", asked.append)
     monkeypatch.setattr(marks, "names", lambda sources: asked.extend(sources) or set())
     lost = [marks.Mark(name, 0, 2, "wrong", "") for name in ("step", "fused_step", "largest_step", "backpropagate")]
     added = [(n, "code", f"# {n}" + hostile.GONE_OVER) for n in range(9)]

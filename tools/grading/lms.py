@@ -322,7 +322,7 @@ def for_similarity(lab: str, root: Path) -> Path:
     released = notebooks.read(root / "labs" / lab, lab)[0]
     given = notebooks.known_cells(released) if released else {}
     texts = {}
-    for folder in sorted((root / "submitted").glob(f"*/{lab}")):
+    for student, folder in marks.handed_in(root / "submitted", lab).items():
         notebook, _ = notebooks.read(folder, lab)
         own = notebooks.known_cells(notebook) if notebook else {}
         parts = [
@@ -334,7 +334,7 @@ def for_similarity(lab: str, root: Path) -> Path:
             and own[id].source.strip() != cell.source.strip()
         ]
         if parts:
-            texts[f"{folder.parent.name}/{lab}.py"] = "\n".join(parts).encode()
+            texts[f"{student}/{lab}.py"] = "\n".join(parts).encode()
     if not texts:
         raise FileNotFoundError(f"nobody has written anything in {root}/submitted/<student>/{lab}/")
     return _packed(root / "grades" / lab / "similarity.zip", texts)
