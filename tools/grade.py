@@ -23,7 +23,8 @@ from tools.grading import groups, lms, plain
 from tools.grading.gradebook import Unusable
 from tools.grading.jail import ROOT, NoJail
 from tools.grading.ledger import Busy, alone, draw
-from tools.grading.marks import Ended
+from tools.grading.marks import Ended, set_aside
+from tools.grading.marks import in_words as in_words_aside
 from tools.grading.tables import Row
 from tools.grading.week import explain, give_back, grade, release
 
@@ -103,6 +104,8 @@ def summary(lab: str, rows: Sequence[Row], root: Path) -> str:
     lines = [f"{len(rows)} learners, {flagged} with a flag: {root / 'grades' / lab / 'grades.csv'}"]
     if waiting:
         lines.append(f"{waiting} have an essay to be read; until then their sum is blank, in the files for Canvas, too")
+    if aside := set_aside(root / "submitted", lab):
+        lines.append(f"{len(aside)} {in_words_aside(aside)}")
     return "\n".join([*lines, f"The class at a glance: {root / 'grades' / lab / 'class.html'}"])
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 import time
@@ -12,9 +13,9 @@ import torch
 
 from gradclinic.course import exercises
 from gradclinic.course.exercises import Exercise
-from tests.helpers import submissions, weeks
+from tests.helpers import ROOT, submissions, weeks
 from tests.helpers.submissions import LAB
-from tools.grading import marks, notebooks
+from tools.grading import handins, marks, notebooks
 
 LABS = exercises.labs()
 
@@ -128,6 +129,21 @@ def test_keys_that_nobody_knows_are_dropped_or_refused_by_their_number(place, tm
     assert read is None
     assert flags == ["the file is not a notebook: it has more parts than any that somebody wrote"]
     assert time.process_time() - began < 20
+
+
+def test_whoever_looks_at_a_file_counts_its_parts_before_anything_is_made_of_them(monkeypatch):
+    bomb = b'{"cells": [], "nbformat": 4, "x": [' + b"{}," * notebooks.PARTS + b"0]}"
+    monkeypatch.setattr(json, "loads", never_judged)
+    with pytest.raises(notebooks.NotOne, match="more parts than any"):
+        notebooks.slimmed(bomb)
+    assert not handins.is_notebook(bomb)
+    made = {
+        path.name
+        for path in (ROOT / "tools" / "grading").glob("*.py")
+        if re.search(r"\bjson\.load|\bnbformat\.reads?\b", path.read_text())
+    }
+    # of files of our own, of what was counted before, and of a notebook that was made here
+    assert made == {"notebooks.py", "jail.py", "inside.py", "ledger.py", "shelf.py", "feedback.py", "week.py"}
 
 
 @pytest.mark.long  # files of up to 50 MB are made and read

@@ -1,5 +1,7 @@
 """What learners wrote does nothing: in a terminal, a table, or on any page that is made of it."""
 
+import re
+
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
@@ -64,7 +66,7 @@ def test_what_has_no_sign_of_its_own_is_written_out():
     assert plain.lines("one\r\ntwo\rthree\tfour\x07") == "one\ntwo\nthree\tfour\\x07"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =cmd|' /C calc'!A0"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", " =cmd|' /C calc'!A0", "\uff1d1", " \uff20x"])
 def test_a_text_that_a_spreadsheet_would_compute_is_a_text(text):
     cell = plain.table_cell(text)
     assert cell.startswith("'")
@@ -75,3 +77,16 @@ def test_numbers_and_other_texts_stay_as_they_are():
     assert [plain.table_cell(value) for value in (-1.5, 0, "", "    Points Possible", "a=b")] == [
         -1.5, 0, "", "    Points Possible", "a=b",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+@pytest.mark.parametrize("between", [";", "; ", "|", ";;", "\t", "\r", "\n", "x;\t"])
+def test_no_cell_begins_with_a_formula_however_a_program_divides_the_line(between, sign):
+    cell = plain.table_cell(f"the file is called \u201cx{between}{sign}1+1;y.ipynb\u201d")
+    for part in re.split("[;|\t\r\n]", cell):
+        assert not part.lstrip().startswith(plain.FORMULA), cell
+    assert sign in cell
+
+
+def test_what_is_divided_and_no_formula_stays_as_it_is():
+    assert plain.table_cell("step: a; largest_step: b - c; x|y") == "step: a; largest_step: b - c; x|y"

@@ -48,3 +48,10 @@ def test_canvas_and_moodle_find_learners_by_what_the_roster_says(tmp_path):
     moodle = [list(row.values()) for row in rows(tmp_path, lab, "moodle")]
     assert moodle == [["ann", "", "1.5"], ["00042", "bob@example.org", "1.5"], ["eve", "", "1.5"]]
     assert [row["flags"] for row in rows(tmp_path, lab, "grades")] == ["'@x"] * 3
+
+
+def test_every_cell_of_a_table_is_in_quotes(tmp_path):
+    flag = "the file is called \u201cx;=1+1,=2;y.ipynb\u201d"
+    tables.write_tables("01-x", [{"student": "ann", "01-x": 1.5, "of": 2.0, "flags": flag}], {}, tmp_path)
+    text = (tmp_path / "grades" / "01-x" / "grades.csv").read_text()
+    assert text.splitlines()[1] == '"ann","1.5","2.0","the file is called \u201cx;\'=1+1,=2;y.ipynb\u201d"'

@@ -20,13 +20,14 @@ from tests.helpers.ways import IMPORTS
 def printed(notebooks: Sequence[Sequence[str]]) -> list[str]:
     """What the cells of each notebook print, those after an error too."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "IPYTHONDIR": folder}
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "IPYTHONDIR": folder, "HOME": folder}
         done = subprocess.run(
             [sys.executable, __file__],
             input=json.dumps(notebooks),
             capture_output=True,
             text=True,
             env=environment,
+            cwd=folder,
             check=True,
         )
     told: list[str] = json.loads(done.stdout.splitlines()[-1])
@@ -41,6 +42,7 @@ def _run(cells: Sequence[str]) -> str:
     without.HistoryManager.enabled = False
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         shell = InteractiveShell.instance(config=without)
+        sys.path.insert(0, "")  # as a kernel has it
         shell.enable_gui = lambda gui=None: None  # which a shell in a terminal and a kernel have
         for cell in cells:
             shell.run_cell(cell, store_history=True)

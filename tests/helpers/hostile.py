@@ -6,6 +6,9 @@ Sums over many processes, calls to the kernel, answers of odd shapes, and looks 
 CHILDREN = "import os, time, signal\n    for _ in range(6):\n        if os.fork() == 0:\n            {}\n    {}"
 BUSY = "while True: pass"
 CALL = "import ctypes\n    libc = ctypes.CDLL(None, use_errno=True)\n    "
+RIGHT = "\n    return weight - learning_rate * gradient"
+ROOM = "in the grader's room"  # of the flag for what may go wrong here alone
+GONE_OVER = "#" + "timeit " * 7_000 + "-a" * 25_000  # a comment over which a pattern may go again and again
 GRANTED = (
     "\n    return weight - learning_rate * gradient if found >= 0 else weight"  # right only where the kernel agreed
 )
@@ -75,9 +78,21 @@ BODIES: dict[str, tuple[str, str | None]] = {
     ),
     "a dictionary": ("return {0: weight}", None),
     "numbers as text": ("return [str(x) for x in (weight - learning_rate * gradient).tolist()]", None),
+    "a text of brackets": ('return "[]" * 300_000', None),
+    "letters that JSON writes longer": (
+        'import os\n    said = b\'{"status": "answers", "answers": ["\' + \'é\'.encode() * 2_000_000 + b\'"]}\'\n'
+        "    while said: said = said[os.write(3, said):]\n    os._exit(0)",
+        "far too large",
+    ),
+    "numbers of thousands of digits": ("return [10**5000] * len(weight)", None),
     "numbers too large for anyone": ("return [10**400] * len(weight)", None),
     "terminal escapes in an error": ("raise ValueError('\\x1b]0;all right\\x07\\x1b[2K\\u202e')", None),
     "a formula for a table in an error": ('raise ValueError(\'=HYPERLINK("http://x","right")\')', None),
+    # what others may find
+    "a note in the time of a device": (f"import os; os.utime('/dev/null', ns=(1, 1)){RIGHT}", ROOM),
+    "a note in a lock": (f"import fcntl; fcntl.flock(0, fcntl.LOCK_EX){RIGHT}", ROOM),
+    "fills its folder": (f"for n in range(500): open(str(n), 'w').write('x' * 100_000){RIGHT}", ROOM),
+    "makes files without end": (f"for n in range(5000): open(str(n), 'w'){RIGHT}", ROOM),
     # what others may have left
     "searches the folders": (
         "import os\n    found = [f for place in ('/tmp', '/dev/shm', '/scratch', '/var', '/home')\n"

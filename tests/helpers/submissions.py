@@ -176,7 +176,7 @@ BODIES: dict[str, tuple[str, str | None]] = hostile.BODIES | {
     ),
     "threads without end": (
         "import threading, time\n    while True: threading.Thread(target=time.sleep, args=(1000,)).start()",
-        None,
+        hostile.ROOM,
     ),
     "sys.exit": ("import sys; sys.exit(0)", None),
     "os._exit": ("import os; os._exit(0)", "ended the process"),
@@ -203,28 +203,28 @@ BODIES: dict[str, tuple[str, str | None]] = hostile.BODIES | {
     "the package's own reference": (
         "from gradclinic.course.exercises.gradient_descent import STEP\n"
         "    return STEP.reference(weight, gradient, learning_rate)",
-        None,
+        hostile.ROOM,
     ),
     "the solution from the disk": (
         f"text = open('{ROOT}/solutions/{LAB}/{LAB}.ipynb').read()\n    return weight - learning_rate * gradient",
-        None,
+        hostile.ROOM,
     ),
-    "another learner's file": ("import pathlib\n    return pathlib.Path('SUBMITTED').read_text()", None),
+    "another learner's file": ("import pathlib\n    return pathlib.Path('SUBMITTED').read_text()", hostile.ROOM),
     "the gradebook read": (
         "import sqlite3\n    return sqlite3.connect('GRADEBOOK').execute('select * from grade')",
         None,
     ),
     "the gradebook written": (
         "open('GRADEBOOK', 'wb').close()\n    return weight - learning_rate * gradient",
-        None,
+        hostile.ROOM,
     ),
     "the network": (
         "import socket; socket.create_connection(('1.1.1.1', 80), 2)\n    return weight - learning_rate * gradient",
-        None,
+        hostile.ROOM,
     ),
     "loopback": (
         "import socket; socket.create_connection(('127.0.0.1', 22), 2)\n    return weight - learning_rate * gradient",
-        None,
+        hostile.ROOM,
     ),
     "frames searched for what is expected": (
         "import sys, gc\n"
@@ -273,6 +273,7 @@ BESIDE: dict[str, str] = {
 
 # With a wrong first answer: ways to make the friendly check, or the grader, say that it is right.
 PATCHES: dict[str, str] = {
+    "a comment that is gone over again and again": hostile.GONE_OVER,
     "the check replaced by nothing": (
         "class check:\n    step = fused_step = largest_step = backpropagate = staticmethod(print)"
     ),

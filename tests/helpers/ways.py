@@ -29,9 +29,10 @@ def step(*lines: str) -> str:
 
 def by_name() -> dict[str, list[str]]:
     """All of them, the odd ones too."""
-    from tests.helpers.odd_ways import ODD  # which stands on this file
+    from tests.helpers.file_ways import FILES  # which stand on this file
+    from tests.helpers.odd_ways import ODD
 
-    return WAYS | ODD
+    return WAYS | ODD | FILES
 
 
 def notebook(cells: Sequence[str]) -> list[str]:

@@ -55,6 +55,8 @@ def answering(name: str, body: str, lab: str = LAB) -> nbformat.NotebookNode:
 class Open:
     """Answers as a jail does, in this very process: for code that a test has written."""
 
+    broken = 0
+
     def ask(
         self,
         name: str,

@@ -1,7 +1,6 @@
 """What the files of an archive are: whose, of which attempt, and which of them is the notebook."""
 
 import functools
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from zoneinfo import ZoneInfo
 from tools.grading.archive import LARGEST, Member, Unreadable, in_utc, opened
 from tools.grading.marks import find_lab
 from tools.grading.matching import Match, Matcher, doubtful
+from tools.grading.notebooks import parsed
 from tools.grading.platforms import PLATFORMS, Named, Receipt, last_modified, platform_of, readings, receipt
 from tools.grading.roster import Roster
 
@@ -147,7 +147,7 @@ def notebooks(handin: Handin, lab: str) -> tuple[list[Notebook], list[Notebook],
             except Unreadable as error:
                 troubles.append(f"{_last(own)}: {error}")
                 continue
-            readable = _is_notebook(raw)
+            readable = is_notebook(raw)
             if own.lower().endswith(".ipynb") or readable:
                 found.append(Notebook(own, named, member.time, raw, readable, _noted(own, raw, readable, lab)))
     if not found:
@@ -156,7 +156,7 @@ def notebooks(handin: Handin, lab: str) -> tuple[list[Notebook], list[Notebook],
     found.sort(key=lambda one: _worth(one, lab))
     best = found[-1]
     uploads = [one for one in found if one.named.upload and one.name == one.named.file]
-    same = [one for one in uploads if _base(one.name) == _base(best.name)]
+    same = [one for one in uploads if base(one.name) == base(best.name)]
     counted = sorted(same, key=lambda one: one.named.upload or 0) if best in same else [best]
     others = [one for one in found if one not in counted]
     if others:
@@ -169,15 +169,30 @@ def _last(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def _base(name: str) -> str:
-    return re.sub(r"(-\d+| ?\(\d+\))+(?=\.\w+$|$)", "", name)
+def base(name: str) -> str:
+    """A file's name without the numbers that platforms and browsers add: ``lab-1 (2).ipynb`` is ``lab.ipynb``."""
+    stem, dot, ending = name.rpartition(".")
+    if not dot or not re.fullmatch(r"\w+", ending):
+        stem, dot, ending = name, "", ""
+    for _ in range(9):
+        bare = stem.removesuffix(")")
+        number = bare.rstrip("0123456789")
+        if number == bare:
+            break
+        if bare != stem and number.endswith("("):
+            stem = number[:-1].removesuffix(" ")
+        elif bare == stem and number.endswith("-"):
+            stem = number[:-1]
+        else:
+            break
+    return stem + dot + ending
 
 
-def _is_notebook(raw: bytes) -> bool:
+def is_notebook(raw: bytes) -> bool:
     if raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] != b"{" or b'"cells"' not in raw or b'"nbformat"' not in raw:
         return False
     try:
-        json.loads(raw.decode("utf-8-sig", errors="replace"))
+        parsed(raw, errors="replace")
     except (ValueError, RecursionError):
         return False
     return True
@@ -185,7 +200,7 @@ def _is_notebook(raw: bytes) -> bool:
 
 def _cells(raw: bytes, lab: str) -> int:
     """How many of the lab's exercises a notebook has cells for, without reading it as one."""
-    return len(_names(lab) & set(re.findall(rb'"grade_id":\s*"([\w.-]+)"', raw)))
+    return len(_names(lab) & set(re.findall(rb'"grade_id":\s{0,9}"([\w.-]{1,100})"', raw)))
 
 
 @functools.cache
@@ -195,7 +210,7 @@ def _names(lab: str) -> frozenset[bytes]:
 
 def _worth(one: Notebook, lab: str) -> tuple[object, ...]:
     name = _last(one.name)
-    right = name.lower().endswith(".ipynb"), _base(name) == f"{lab}.ipynb", lab in name
+    right = name.lower().endswith(".ipynb"), base(name) == f"{lab}.ipynb", lab in name
     return one.readable, _cells(one.content, lab), *right, one.named.upload or 0, -one.name.count("/")
 
 

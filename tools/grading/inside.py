@@ -19,14 +19,19 @@ import resource
 import select
 import signal
 import struct
+import sys
 import time
 from typing import Any
 
-from tools.grading.cells import TooLarge, called
-from tools.grading.cells.shape import deep
+from tools.grading.cells import TooLarge, called, of_this_room
+from tools.grading.cells.shape import may_be_said
 
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_PID, NEW_NET = 1 << 17, 1 << 27, 1 << 28, 1 << 29, 1 << 30  # linux/sched.h
-READ_ONLY = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x1000  # linux/mount.h: so, no setuid, devices or programs; remount a bind
+NO_SETUID, NO_DEVICES, READ_ONLY, REMOUNT, BIND = 0x2, 0x4, 0x1, 0x20, 0x1000  # linux/mount.h
+KEPT = 0x2 | 0x4 | 0x8 | 0x400 | 0x800  # what `statvfs` says of a mount by the same numbers
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")  # the machine's own, as bubblewrap binds them
+OWN = ("/scratch", "/dev/shm", "/tmp")  # where a task may write; in the first it begins
+MANY = 1000  # files and folders in each
 NO_NEW_PRIVILEGES, SECCOMP, FILTER = 38, 22, 2  # linux/prctl.h, linux/seccomp.h
 REFUSED = 17  # how a process ends that the system allows no space of its own
 TOO_LONG = ((-signal.SIGKILL) & 127, (-signal.SIGXCPU) & 127)
@@ -35,6 +40,12 @@ SAYS = {"answers": list, "blank": str, "missing": str, "raised": str, "memory": 
 
 Task = dict[str, Any]
 Reply = dict[str, Any]
+
+
+def write(where: int, data: bytes) -> None:
+    """All of it."""
+    while data:
+        data = data[os.write(where, data) :]
 
 
 # --- its process -----------------------------------------------------------------------------------------------------
@@ -55,7 +66,7 @@ def confine(task: Task) -> None:
         resource.RLIMIT_CPU: limits["seconds"],
         resource.RLIMIT_AS: limits["memory"],
         resource.RLIMIT_NPROC: limits["processes"],
-        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_FSIZE: limits["files"],
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MSGQUEUE: 0,
@@ -79,12 +90,15 @@ def learner(task: Task, answer: int) -> None:
         os.dup2(quiet, standard)
     kept = os.dup2(answer, 3)
     os.closerange(4, 4096)
-    result = {"status": "raised", "message": "it did not come to an end"}
+    result: Reply = {"status": "raised", "message": "it did not come to an end"}
+    met: list[str] = []
     try:
         confine(task)
+        os.chdir(OWN[0])
+        sys.path.insert(0, "")  # as in a notebook: what was written there can be imported
         entries = task["limits"]["entries"]
         cases = pickle.loads(task["cases"])
-        result = called(task["name"], task["cells"], cases, entries, task["given"], task["reading"])
+        result = called(task["name"], task["cells"], cases, entries, task["given"], task["reading"], met)
     except NotImplementedError:
         result = {"status": "blank"}
     except TooLarge:
@@ -95,20 +109,34 @@ def learner(task: Task, answer: int) -> None:
         result = {"status": "raised", "message": f"RecursionError: {error}"[:500]}
     except BaseException as error:
         result = {"status": "raised", "message": f"{type(error).__name__}: {error}"[:500]}
+        met += [result["message"]] if of_this_room(error) else []
         if "allocate memory" in str(error):
             result = {"status": "memory"}
-    data = json.dumps(result).encode()
-    while data:
-        data = data[os.write(kept, data) :]
+    write(kept, json.dumps(result | ({"room": met[0][:200]} if met else {})).encode())
     os._exit(0)
+
+
+def furnished(libc: Any, task: Task) -> bool:
+    """Give a space of mounts of its own places to write, in memory, that end with it; False if the system refuses.
+
+    Nothing that one learner leaves may reach the next. So devices, which are the machine's, get no marks either.
+    """
+    owner = f",uid={task['user']},gid={task['user']}" if os.geteuid() == 0 else ""  # else this process's user
+    size = f"size={task['limits']['files']},nr_inodes={MANY},mode=0700{owner}".encode()
+    free = [place for place in OWN if place == OWN[0] or not os.listdir(place)]  # a Python may lie in the last
+    made = [libc.mount(b"tmpfs", place.encode(), b"tmpfs", NO_SETUID | NO_DEVICES, size) for place in free]
+    for name in DEVICES:  # also refused by the filter
+        with contextlib.suppress(OSError):
+            kept = os.statvfs(f"/dev/{name}").f_flag & KEPT
+            libc.mount(None, f"/dev/{name}".encode(), None, REMOUNT | BIND | READ_ONLY | kept, None)
+    return not any(made)
 
 
 def fork_apart(task: Task, answer: int, number: int) -> None:
     """Fork once more, into a process space of its own, where the learner's code is process 1 and sees no other."""
     libc = ctypes.CDLL(None, use_errno=True)
     flags = NEW_PID | NEW_IPC | NEW_MOUNTS | NEW_NET | (0 if os.geteuid() == 0 else NEW_USER)
-    # nothing that one learner leaves may reach the next
-    if libc.unshare(flags) or libc.mount(None, b"/scratch", None, READ_ONLY, None):
+    if libc.unshare(NEW_MOUNTS) or not furnished(libc, task) or libc.unshare(flags):
         os._exit(REFUSED)
     inner = os.fork()
     if inner == 0:
@@ -156,21 +184,30 @@ def answered(task: Task) -> Reply:
 
 def said(data: bytes, limits: dict[str, int]) -> Reply | None:
     """The reply that a learner's process wrote, or None if it is none: the learner's code may have written it."""
-    if len(data) > limits["answer_bytes"] or data.count(b",") > limits["entries"]:
+    if not may_be_said(data, limits):
         return {"status": "large"}
     try:
         reply = json.loads(data)
-        status = reply["status"]
+        status, room = reply["status"], reply.get("room")
         key, kind = ("answers" if status == "answers" else "message"), SAYS[status]
         value = reply.get(key, "")
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
     if not isinstance(value, kind):
         return None
-    if deep(data):
-        return {"status": "large"}
-    # half a surrogate pair can be neither stored nor shown
-    return {"status": status, key: value[:500].encode(errors="replace").decode() if kind is str else value}
+    told = {"room": shown(room[:200])} if isinstance(room, str) else {}
+    return {"status": status, key: shown(value[:500]) if kind is str else value} | told
+
+
+def shown(text: str) -> str:
+    """Without half a surrogate pair, which can be neither stored nor shown."""
+    return text.encode(errors="replace").decode()
+
+
+def sent(reply: Reply, limits: dict[str, int]) -> bytes:
+    """The very bytes that leave the jail: in JSON's own letters a text may be longer than it came."""
+    data = json.dumps(reply).encode()
+    return data if may_be_said(data, limits) else json.dumps({"status": "large"}).encode()
 
 
 def warm_up() -> None:
@@ -220,10 +257,9 @@ def serve() -> None:
         fork = os.fork()
         if fork == 0:
             (length,) = struct.unpack("I", exactly(4))
-            data = json.dumps(answered(pickle.loads(exactly(length)))).encode()
-            data = struct.pack("I", len(data)) + data
-            while data:
-                data = data[os.write(replies, data) :]
+            task = pickle.loads(exactly(length))
+            data = sent(answered(task), task["limits"])
+            write(replies, struct.pack("I", len(data)) + data)
             os._exit(0)
         os.waitpid(fork, 0)
 

@@ -27,7 +27,7 @@ import torch
 
 from gradclinic.course import exercises
 from gradclinic.course.exercises import Exercise
-from tools.grading.cells.shape import deep
+from tools.grading.cells.shape import may_be_said
 from tools.grading.groups import Group, in_words, new_group
 from tools.grading.syscalls import refusals
 from tools.grading.watch import Watch, below
@@ -41,7 +41,7 @@ SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 PROCESSOR = ("/sys/devices/system/cpu", "/proc/cpuinfo")
 SETTINGS = {
     "PATH": "/usr/bin:/bin",
-    "HOME": "/nowhere",
+    "HOME": "/scratch",
     "PYTHONPATH": "/jail",
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -77,6 +77,7 @@ class Limits:
         processes: how many there may be, threads counted.
         answer_bytes: of what is sent back.
         entries: numbers and lists in it.
+        files: bytes that may be written to files, which are gone with the task.
     """
 
     seconds: int = 5
@@ -87,6 +88,7 @@ class Limits:
     processes: int = 16
     answer_bytes: int = 2**23
     entries: int = 2**18
+    files: int = 2**24
 
     def with_seconds(self, seconds: int) -> "Limits":
         """The same with at least so many of processor time, and with as much more time to wait for the answer."""
@@ -119,7 +121,7 @@ def sandbox() -> list[str]:
 def _apart() -> list[str]:
     """What is not shared with the world outside."""
     if os.geteuid() != 0:
-        return ["--unshare-all"]
+        return ["--unshare-all", "--cap-add", "CAP_SYS_ADMIN"]  # over what was made for the jail: each task gets files
     # as root there is no need for a user namespace, and each learner becomes nobody
     apart = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     apart += ["--cap-drop", "ALL"]
@@ -143,6 +145,7 @@ def _files() -> list[str]:
     for references in (Path("/jail") / REFERENCES, *_copies((*folders, Path("/usr"), Path("/usr/local")))):
         files += ["--perms", "0755", "--tmpfs", str(references), "--remount-ro", str(references)]
     files += ["--perms", "0700", "--size", str(2**20), "--tmpfs", "/scratch"]  # matplotlib wants one, once
+    files += ["--perms", "0755", "--dir", "/tmp"]  # each task gets places of its own over these two
     files += ["--ro-bind", str(Path(__file__).with_name("inside.py")), "/jail/inside.py"]
     files += ["--ro-bind", str(Path(__file__).with_name("cells")), "/jail/tools/grading/cells"]
     files += ["--dev", "/dev", "--remount-ro", "/dev"]
@@ -165,6 +168,7 @@ class Jail:
         self.limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._group: Group | None = None
+        self.broken = 0  # how often one was thrown away
 
     def ask(
         self,
@@ -198,7 +202,8 @@ class Jail:
         overflown = self._overflows() > before
         if reply is None:
             self.close()
-            return {"status": "memory" if overflown else "died"}
+            self.broken += 1
+            return {"status": "memory" if overflown else "broken"}
         if reply.get("status") == "refused":
             raise NoJail("the system allows no process spaces inside the sandbox (unshare was refused)")
         return {"status": "memory"} if overflown and reply["status"] != "answers" else reply
@@ -300,10 +305,10 @@ def received(stream: IO[bytes], limits: Limits) -> Reply:
         ValueError: if it is more than a jail may say, or nothing that a jail says.
     """
     (length,) = struct.unpack("I", stream.read(4))
-    if length > limits.answer_bytes + 1000:
+    if length > limits.answer_bytes:
         raise ValueError(f"a reply of {length} bytes")
     data = stream.read(length)
-    if data.count(b",") + data.count(b"[") + data.count(b"{") > 2 * limits.entries + 1000 or deep(data):
+    if not may_be_said(data, dataclasses.asdict(limits)):
         raise ValueError("a reply of too many entries, or too deep")  # before anything is made of it
     reply: Reply = json.loads(data)
     return reply

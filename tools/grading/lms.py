@@ -4,7 +4,6 @@
 """
 
 import io
-import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -298,11 +297,11 @@ def packed_feedback(lab: str, root: Path) -> Path:
 def _page_name(id: str, collected: Collected, lab: str) -> str:
     handed, columns = collected.learners.get(id), collected.roster.get(id, {})
     named = next((one.named for one in reversed(handed.attempts) if one.named), "") if handed else ""
-    if handed and handed.platform == "canvas" and (found := re.fullmatch(r"(.*)_(\d+)_(\d+)", named)):
-        name = found[1]
+    name, *numbers = named.rsplit("_", 2)
+    if handed and handed.platform == "canvas" and len(numbers) == 2 and all(map(str.isdecimal, numbers)):
         if any(part.isdecimal() for part in name.split("_")):  # Canvas takes the first two numbers that it finds
             name = name.replace("_", "")
-        return f"{name}_{found[2]}_{found[3]}_{lab}.html"
+        return f"{name}_{numbers[0]}_{numbers[1]}_{lab}.html"
     if handed and named and handed.platform == "moodle":
         number = columns.get("Identifier")
         if number and number != handed.number:  # a group's folder has the group's number, and Moodle wants a person's
@@ -323,7 +322,7 @@ def for_similarity(lab: str, root: Path) -> Path:
     released = notebooks.read(root / "labs" / lab, lab)[0]
     given = notebooks.known_cells(released) if released else {}
     texts = {}
-    for folder in sorted((root / "submitted").glob(f"*/{lab}")):
+    for student, folder in marks.handed_in(root / "submitted", lab).items():
         notebook, _ = notebooks.read(folder, lab)
         own = notebooks.known_cells(notebook) if notebook else {}
         parts = [
@@ -335,7 +334,7 @@ def for_similarity(lab: str, root: Path) -> Path:
             and own[id].source.strip() != cell.source.strip()
         ]
         if parts:
-            texts[f"{folder.parent.name}/{lab}.py"] = "\n".join(parts).encode()
+            texts[f"{student}/{lab}.py"] = "\n".join(parts).encode()
     if not texts:
         raise FileNotFoundError(f"nobody has written anything in {root}/submitted/<student>/{lab}/")
     return _packed(root / "grades" / lab / "similarity.zip", texts)

@@ -27,6 +27,7 @@ from tools.grading.children import end_with_parent
 from tools.grading.jail import LIMITS, Jail, Limits, NoJail, Reply, packed
 from tools.grading.notebooks import known_cells, read
 from tools.grading.origins import Origins, contradicted, origins
+from tools.grading.scans import from_the_shell, has_words, names
 
 ANSWERS, MESSAGE = 20_000, 1_000  # characters that are kept of wrong answers, and of what is said of them
 FEW = 1_000  # parts of an answer that never take long to compare
@@ -37,11 +38,6 @@ READINGS = {
     "handed": "its check was handed another function than the one of this name, and that one was marked",
     "strict": "right only if the rest of a cell was not run after an error that may be the learner's; look at it",
 }
-OF_THE_SHELL = re.compile(
-    r"\bOut\[|\bIn\[|\b_i?h\b|\b_o?h\b|\b_i?\d+\b|[=(]\s*___?\s*[,)\n]|=\s*_\s*$|timeit\b.*-\w*o", re.MULTILINE
-)
-WORDS = 12  # in comments and texts of one cell with code, from which on it may be an essay
-SAYS = re.compile(r"#[^\n]*|(?s:\"\"\".*?\"\"\"|\'\'\'.*?\'\'\')|\"[^\"\n]*\"|\'[^\'\n]*\'")
 STUDENT = re.compile(r"\w[\w.@+ -]*")
 SAID = {
     "blank": "Not attempted yet.",
@@ -50,7 +46,14 @@ SAID = {
     "memory": "Your function asked for more memory than there is.",
     "large": "The answer is far too large.",
     "died": "Your function ended the process that ran it.",
+    "broken": "No answer came: the jail that your function ran in came to an end with it.",
+    "enough": "Your function was not run: those before it took what all of them may take.",
 }
+HOPELESS = ("time", "memory", "large", "died", "broken", "enough")  # no other reading of the notebook is tried
+BROKEN, LONGEST = (
+    2,
+    900,
+)  # jails that one learner may bring to their end; seconds in which all of theirs is to be marked
 
 
 @dataclass(frozen=True)
@@ -143,14 +146,6 @@ def own_cells(notebook: nbformat.NotebookNode, released: nbformat.NotebookNode) 
     return found
 
 
-def has_words(kind: str, source: str) -> bool:
-    """Whether a cell of a learner's own holds a text: all but code does, and code with sentences in it."""
-    if kind != "code":
-        return bool(source.strip())
-    words = [word for text in SAYS.findall(source) for word in re.findall(r"[^\W\d_]{2,}", text)]
-    return len(words) >= WORDS
-
-
 def credit(exercise: Exercise, verdict: Verdict) -> float:
     """The part of the points that an answer earns: all if it is right, some for a mistake that is nearly right."""
     if verdict.status == "right":
@@ -224,11 +219,11 @@ def unexplained(marked: Marked, faults: Mapping[str, str]) -> list[str]:
     something is taken from the shell that is not here.
     """
     added, found = [source for _, kind, source in marked.added if kind == "code"], []
+    named, taken = names(added), any(map(from_the_shell, added))
     for mark in marked.marks:
         if mark.status == "right" or mark.mistake or mark.exercise in faults:
             continue
-        named = any(re.search(rf"\b{mark.exercise}\b", source) for source in added)
-        if named or any(map(OF_THE_SHELL.search, [*added, marked.sources.get(mark.exercise, "")])):
+        if mark.exercise in named or taken or from_the_shell(marked.sources.get(mark.exercise, "")):
             found.append(f"{mark.exercise}: not right, and other code cells of theirs have to do with it; look at them")
     return found
 
@@ -266,20 +261,23 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
                 f"{name}: not written in its cell; their own text stands in other cells" for name in result.waiting
             ]
     known, asked = Origins(), find_lab(lab).exercises
+    broken = jail.broken
     if notebook:
         known = origins(notebook, released, [exercise.name for exercise in asked], jail)
         result.flags += known.flags
         result.elsewhere = known.elsewhere
+    others = readings("\n".join(source for number, source in enumerate(cells) if number not in known.given))
     for exercise in asked:
         name = exercise.name
         reply: Reply = {"status": "missing"}
-        if notebook:
+        if jail.broken - broken >= BROKEN or time.perf_counter() - began > LONGEST:
+            reply = {"status": "enough"}
+        elif notebook:
             more = {"seconds": SLOWER * exercise.seconds} if exercise.seconds else {}
             reply = jail.ask(name, cells, packed(exercise, seed), known.given, **more)
         result.marks.append(judged(exercise, seed, reply))
-        if notebook and result.marks[-1].status != "right" and reply["status"] not in ("time", "memory"):
-            own = "\n".join(source for number, source in enumerate(cells) if number not in known.given)
-            for reading in readings(own):
+        if notebook and result.marks[-1].status != "right" and reply["status"] not in HOPELESS:
+            for reading in others:
                 other = jail.ask(name, cells, packed(exercise, seed), known.given, reading=reading, **more)
                 mark = judged(exercise, seed, other)
                 if mark.points > result.marks[-1].points:
@@ -290,9 +288,12 @@ def mark(folder: Path, lab: str, student: str, seed: int, released: nbformat.Not
             result.marks[-1] = dataclasses.replace(result.marks[-1], message=message)
         if reply["status"] == "answers" and result.marks[-1].status == "wrong":
             short = len(json.dumps(reply["answers"])) <= ANSWERS
-            result.answers[exercise.name] = reply["answers"] if short else None
-        if reply["status"] in ("time", "memory", "large", "died"):
-            result.flags.append(f"{exercise.name}: {SAID[reply['status']]}")
+            result.answers[name] = reply["answers"] if short else None
+        if reply["status"] in HOPELESS:
+            result.flags.append(f"{name}: {SAID[reply['status']]}")
+        if reply.get("room") and result.marks[-1].status != "right":
+            said = plain.quoted(reply["room"], 120)
+            result.flags.append(f"{name}: not right, and {said} may come up in the grader's room alone; look at it")
     if notebook:
         result.flags += contradicted(notebook, {mark.exercise: mark.status for mark in result.marks})
         result.flags += unexplained(result, known.faults)
@@ -311,21 +312,37 @@ class Ended(RuntimeError):
 
 
 def handed_in(submitted: Path, lab: str) -> dict[str, Path]:
-    """Each learner's folder for this lab, by their id.
+    """Each learner's folder for this lab, by their id; without those that are ``set_aside``.
 
     Raises:
         FileNotFoundError: if there is no submission.
-        ValueError: for a folder whose name is no student's id.
     """
-    folders = sorted(path for path in submitted.glob(f"*/{lab}") if path.is_dir())
+    aside = set_aside(submitted, lab)
+    folders = [path for path in _folders(submitted, lab) if path.parent.name not in aside]
     if not folders:
-        raise FileNotFoundError(f"no submission in {submitted}/<student>/{lab}/")
-    # the tables and nbgrader's own commands would stumble over any other, and a link may lead to somebody else's work
-    odd = [f.parent for f in folders if not STUDENT.fullmatch(f.parent.name) or f.is_symlink() or f.parent.is_symlink()]
-    if odd:
-        names = ", ".join(ascii(path.name) for path in odd)
-        raise ValueError(f"student ids hold letters, digits and . _ @ + - only, and are no links; not so: {names}")
+        none = f"no submission in {submitted}/<student>/{lab}/"
+        raise FileNotFoundError(f"{none}; {in_words(aside)}" if aside else none)
     return {folder.parent.name: folder for folder in folders}
+
+
+def set_aside(submitted: Path, lab: str) -> list[str]:
+    """The names of folders that are no learner's: the tables and nbgrader's own commands would stumble over them, and a
+    link may lead to somebody else's work."""
+    return [
+        folder.parent.name
+        for folder in _folders(submitted, lab)
+        if not STUDENT.fullmatch(folder.parent.name) or folder.is_symlink() or folder.parent.is_symlink()
+    ]
+
+
+def in_words(aside: Sequence[str]) -> str:
+    """What to do about folders that were set aside."""
+    names = ", ".join(map(ascii, aside))
+    return f"not marked, for ids hold letters, digits, spaces and . _ @ + - only, and are no links; rename: {names}"
+
+
+def _folders(submitted: Path, lab: str) -> list[Path]:
+    return sorted(path for path in submitted.glob(f"*/{lab}") if path.is_dir())
 
 
 def mark_class(

@@ -66,10 +66,7 @@ def slimmed(raw: bytes) -> tuple[nbformat.NotebookNode, list[str]]:
     Raises:
         ValueError, LookupError, TypeError, AttributeError, RecursionError: if it is no notebook.
     """
-    brackets = raw.count(b"{") + raw.count(b"[")
-    if brackets > PARTS or raw.count(b'"') > QUOTES or raw.count(b",") > COMMAS:
-        raise NotOne("it has more parts than any that somebody wrote")
-    data = json.loads(raw.decode("utf-8-sig"))
+    data = parsed(raw)
     if not isinstance(data, dict):
         raise NotOne("it has no cells")
     version = data.get("nbformat")
@@ -80,6 +77,21 @@ def slimmed(raw: bytes) -> tuple[nbformat.NotebookNode, list[str]]:
     cells = [slim(cell) for cell in found[:CELLS]]
     made = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}
     return nbformat.from_dict(made), flags  # type: ignore[no-untyped-call]
+
+
+def parsed(raw: bytes, errors: str = "strict") -> Any:
+    """What a learner's file says, as JSON: the one place that makes anything of it, and only of so many parts.
+
+    Args:
+        errors: what to do with bytes that are not UTF-8, as in ``bytes.decode``.
+
+    Raises:
+        ValueError, RecursionError: if it is no JSON, or has more parts than any notebook.
+    """
+    brackets = raw.count(b"{") + raw.count(b"[")
+    if brackets > PARTS or raw.count(b'"') > QUOTES or raw.count(b",") > COMMAS:
+        raise NotOne("it has more parts than any that somebody wrote")
+    return json.loads(raw.decode("utf-8-sig", errors))
 
 
 def cells_in(data: dict[str, Any], version: int) -> Iterator[Any]:

@@ -1,5 +1,6 @@
 """Where a learner's answers come from, beside the cell that a person reads, and what the notebook says of itself."""
 
+import functools
 import pickle
 import re
 from collections import Counter
@@ -14,19 +15,19 @@ from tools.grading.jail import Jail
 
 # Trusted code that takes the learner's as text: that is parsed in there, where it harms nobody, and not run
 LOOK = "from tools.grading.cells import looked_at as look"
-RIGHT = re.compile(r"^✓ (\w+): Right\.", re.MULTILINE)
+RIGHT = re.compile(r"^✓ (\w{1,60}): Right\.", re.MULTILINE)
 
 
 # What takes a function apart, looks into another's names, or gives an operator another meaning.
 INSIDE = re.compile(
     r"__(?:globals|code|closure|setattr)__|\bf_(?:back|locals|globals)\b|\bget_(?:objects|referrers)\b"
-    r"|(?<=\.)__\w+__(?=\s*=[^=])"
+    r"|(?<=\.)__\w{1,60}__(?=\s{0,20}=[^=])"
 )
 
 # What reads attributes that are nobody else's to read; a class may read its own, and libraries have theirs.
 PRIVATE = re.compile(
     r"(?<!\bself)(?<!\bcls)(?<!\btorch)(?<!\bnn)(?<!\bF)(?<!\bnp)(?<!\bplt)\._(?!_)[A-Za-z]"
-    r"|\bvars\(|getattr\([^()]*?,\s*['\"]_|\.__(?:dict|slots|closure|getstate|reduce|reduce_ex)__"
+    r"|\bvars\(|getattr\([^()]{0,200},\s{0,9}['\"]_|\.__(?:dict|slots|closure|getstate|reduce|reduce_ex)__"
     r"|\bcell_contents\b|\bgetclosurevars\b|\bgetmembers\b|\bpickle\b|\bget_(?:objects|referents|referrers)\b"
 )
 SHOWN = 20  # of what a flag names, and letters of a word in it
@@ -80,13 +81,14 @@ def origins(
     if reply["status"] != "answers":
         found.flags.append(f"where the answers come from could not be seen ({reply['status']})")
         return found
-    for name, (elsewhere, rests_on, fault) in zip(names, reply["answers"][0], strict=True):
-        words = sorted({word for number in rests_on for word in INSIDE.findall(sources[number])})
+    inside = functools.cache(lambda number: set(INSIDE.findall(sources[number])))  # many rest on the same cells
+    private = functools.cache(lambda number: PRIVATE.search(sources[number]) is not None)
+    for name, place, (elsewhere, rests_on, fault) in zip(names, own, reply["answers"][0], strict=True):
+        words = sorted(set().union(*map(inside, rests_on)))
         if words:
             shown = ", ".join(word[:SHOWN] for word in words[:SHOWN])
             found.flags.append(f"{name}: it rests on cells that reach into Python's own parts ({shown})")
-        own_cell = [sources[own[names.index(name)]]] if own[names.index(name)] >= 0 else []
-        if any(PRIVATE.search(source) for source in [*own_cell, *(sources[number] for number in rests_on)]):
+        if any(map(private, [*([place] if place >= 0 else []), *rests_on])):
             found.flags.append(f"{name}: it reads what is private to an object, perhaps to one that it was given")
         found.elsewhere |= {f"code cell {number + 1}": sources[number] for number in rests_on}
         if elsewhere:

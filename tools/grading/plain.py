@@ -1,10 +1,13 @@
 """What learners wrote, as text that does nothing: in a terminal, in a table, on a page, in whatever reads Markdown."""
 
 import html
+import re
 import unicodedata
 
 JOINERS = "\u200c\u200d"  # they change how letters and emoji join, and nothing else
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet computes (OWASP, CSV injection)
+# How a cell begins that a spreadsheet computes (OWASP, CSV injection), in letters of full width too.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+DIVIDED = re.compile(r"([;|])")  # what ends a cell, too, in tables of another kind; a tab is written out
 
 
 def visible(text: str, kept: str = "") -> str:
@@ -50,11 +53,16 @@ def lines(text: str) -> str:
 
 
 def table_cell(value: object) -> object:
-    """A value for a table: a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """A value for a table: a text that a spreadsheet would take for a formula begins with an apostrophe.
+
+    So does each part of it behind a sign at which some programs divide a line, whatever quotes stand around.
+    """
     if not isinstance(value, str):
         return value
-    text = visible(value)
-    return f"'{text}" if value.lstrip(" ").startswith(FORMULA) else text
+    first, *others = DIVIDED.split(visible(value))
+    begins = value.lstrip(" ").startswith(FORMULA)
+    rest = (f"'{part}" if part.lstrip().startswith(FORMULA) else part for part in others)
+    return "".join([f"'{first}" if begins else first, *rest])
 
 
 def block(text: str) -> str:

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 PLATFORMS = {"canvas": "Canvas", "moodle": "Moodle", "blackboard": "Blackboard", "": "no platform"}
-LONGEST = 2000  # letters of a name; the platforms' are far shorter
+LONGEST = 500  # letters of a name; no system that has files has longer ones than 255
+HEAD = 20_000  # letters of a receipt, within which Blackboard's own lines stand
 CANVAS = re.compile(r"_(?P<number>\d+)_(?:(?P<upload>\d+)_(?P<file>.+)|(?P<online>text|link)\.html)$", re.DOTALL)
 ANONYMOUS = re.compile(r"anon(_LATE)?_(?P<number>\w{5})_(?P<upload>\d+)_(?P<file>.+)", re.DOTALL)
 MOODLE = re.compile(
@@ -132,12 +133,14 @@ class Receipt:
 
 def receipt(text: str) -> Receipt | None:
     """Read one; None if the text is none. The first lines are Blackboard's, what a learner wrote comes below."""
-    person = re.search(r"^Name:\s*(.*?)\s*\(([^()]*)\)\s*$", text, re.MULTILINE)
-    date = re.search(r"^Date Submitted:.*?\b([A-Z]{2,5})\s*$", text, re.MULTILINE)
-    if person is None:
+    lines = [line.strip() for line in text[:HEAD].splitlines()]
+    person = next((line for line in lines if line.startswith("Name:") and line.endswith(")")), "")
+    name, bracket, user = person.removeprefix("Name:").removesuffix(")").rpartition("(")
+    if not bracket or ")" in user:
         return None
-    hours = ZONES.get(date[1]) if date else None
-    return Receipt(person[1], person[2], None if hours is None else timezone(timedelta(hours=hours)))
+    date = next((line for line in lines if line.startswith("Date Submitted:")), "")
+    hours = ZONES.get(date.rpartition(" ")[2])
+    return Receipt(name.strip(), user, None if hours is None else timezone(timedelta(hours=hours)))
 
 
 def last_modified(text: str) -> datetime | None:

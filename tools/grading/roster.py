@@ -198,7 +198,8 @@ def _person(columns: dict[str, str]) -> dict[str, str] | None:
     if not ids and not any(columns.get(name) for name in NAMES):
         return None
     if "Identifier" in columns:  # "Participant 123", in the language of the site
-        columns["Identifier"] = "".join(re.findall(r"\d+$", columns["Identifier"]))
+        given = columns["Identifier"]
+        columns["Identifier"] = given[len(given.rstrip("0123456789")) :]
     if "ID" in columns:
         columns["ID"] = columns["ID"].removesuffix(".0")  # Excel's doing
     return columns

@@ -25,11 +25,15 @@ REFUSED = (
     *("init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load", "reboot", "swapon", "swapoff"),
     *("acct", "quotactl", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "syslog", "personality"),
     *("iopl", "ioperm", "sethostname", "setdomainname", "vhangup", "nfsservctl", "move_pages", "mbind"),
+    # marks on files that are those of the machine: their times and locks would be seen by the next, or by a neighbour
+    *("utime", "utimes", "futimesat", "utimensat", "flock"),
     # queues and segments of memory that stay when the process is gone
     *("mq_open", "msgget", "semget", "shmget"),
 )
 FAMILIES = (1, 2, 10)  # of sockets: within the machine, IPv4 and IPv6; there is no network behind these
 PROTOCOL = 17  # the last that is usual, UDP
+# What `fcntl` may not be asked: locks, leases, notices and hints, which are kept with the file (linux/fcntl.h).
+KEPT_WITH_FILES = (5, 6, 7, 36, 37, 38, 1024, 1025, 1026, 1035, 1036, 1037, 1038)
 SHARED_MEMORY = 0x21  # MAP_SHARED and MAP_ANONYMOUS
 
 
@@ -51,6 +55,8 @@ def refusals() -> bytes:
             chosen.add_rule(refuse, name)
     for flag in NEW_NAMESPACES:
         chosen.add_rule(refuse, "clone", pyseccomp.Arg(0, pyseccomp.MASKED_EQ, flag, flag))
+    for asked in KEPT_WITH_FILES:
+        chosen.add_rule(refuse, "fcntl", pyseccomp.Arg(1, pyseccomp.EQ, asked))
     # its flags lie in memory, where no filter can read them; told that it does not exist, everyone falls back to clone
     chosen.add_rule(pyseccomp.ERRNO(errno.ENOSYS), "clone3")
     for name, families in (("socket", FAMILIES), ("socketpair", FAMILIES[:1])):

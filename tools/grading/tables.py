@@ -69,7 +69,7 @@ def write_tables(lab: str, rows: Sequence[Row], known: Mapping[str, Mapping[str,
 
 def _csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
+    writer = csv.DictWriter(text, list(rows[0]), quoting=csv.QUOTE_ALL)  # a learner's comma ends no cell
     writer.writeheader()
     writer.writerows({name: table_cell(value) for name, value in row.items()} for row in rows)
     return text.getvalue()

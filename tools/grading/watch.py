@@ -26,7 +26,7 @@ class Process:
 
     Attributes:
         number: its own, as seen from here.
-        state: a letter.
+        state: a letter; that of any of its threads that wants to run, else that of the first.
         seconds: of processor time.
         of_children: the same, of the children that it has waited for.
         memory: bytes that are not those of a file.
@@ -51,7 +51,16 @@ def looked_at(number: int) -> Process | None:
         return None
     depth = next((len(line.split()) - 1 for line in lines if line.startswith("NSpid:")), 1)
     own, waited = (sum(map(int, fields[n : n + 2])) / TICKS for n in (11, 13))
-    return Process(number, fields[0], own, waited, held(place), depth)
+    state = WANTS_TO_RUN if any(one == WANTS_TO_RUN for one in states(place)) else fields[0]
+    return Process(number, state, own, waited, held(place), depth)
+
+
+def states(place: Path) -> Iterator[str]:
+    """A letter for each thread of a process: while the first waits, others may compute."""
+    with contextlib.suppress(OSError):
+        for thread in (place / "task").iterdir():
+            with contextlib.suppress(OSError):
+                yield (thread / "stat").read_text().rpartition(")")[2].split()[0]
 
 
 def held(place: Path) -> int:

@@ -63,7 +63,7 @@ def grade(
     Raises:
         LookupError: if the lab is not in the gradebook yet, or the student has handed in nothing.
         FileNotFoundError: if there is no submission.
-        ValueError: for a lab that does not exist, a folder whose name is no student's id, a policy that is none.
+        ValueError: for a lab that does not exist, a policy that is none.
         Busy: if another grader is at work.
         NoJail: if nothing here can keep learners' code apart.
         Unusable: if the gradebook cannot be used.

@@ -8,6 +8,6 @@ function may rest on is run: experiments take minutes, and there are seconds.
 
 from tools.grading.cells.choosing import Choice, looked_at
 from tools.grading.cells.reading import parsed, statements
-from tools.grading.cells.running import Allowance, TooLarge, called, plain
+from tools.grading.cells.running import Allowance, TooLarge, called, of_this_room, plain
 
-__all__ = ["Allowance", "Choice", "TooLarge", "called", "looked_at", "parsed", "plain", "statements"]
+__all__ = ["Allowance", "Choice", "TooLarge", "called", "looked_at", "of_this_room", "parsed", "plain", "statements"]

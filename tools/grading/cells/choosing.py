@@ -75,7 +75,9 @@ class Choice:
         self.wanted = ast.Name(name, ast.Load()) if other is None else other[1]
         self._found, self._given = found, given
         self._known = always_there().union(*(s.binds for s in found[: self.upto + 1]))
-        self._bound = always_there().union(*(s.binds for s in found))
+        files = set().union(*(s.files for s in found))
+        self._known |= files
+        self._bound = always_there().union(files, *(s.binds for s in found))
         self.computed = set().union(*(s.binds for s in found if not s.quick))
         self._effects = consequences(found)
         self._aliases: dict[str, set[str]] = {}
@@ -169,7 +171,7 @@ class Choice:
             return True
         if not self._ours(i) or (s.now.changes & BUILTINS and s.now.words <= always_there()):
             return False  # whoever gives `len` another meaning gets Python's own all the same
-        if i <= self.upto and s.sets & self._imported:
+        if i <= self.upto and (s.sets & self._imported or (s.files & names and not s.imports)):
             return True
         only_given = (s.inplace - s.sets) & self._imported
         if (also(s.now.changes - only_given, self._aliases) | self._effects[i][0] - self._imported) & names:

@@ -5,12 +5,13 @@ import builtins
 import contextlib
 import importlib.util
 import os
+import shlex
 import sys
 import types
 from collections.abc import Iterator
 from typing import Any
 
-from tools.grading.cells.reading import FILE_NAME, RUN_AS_CODE, parsed
+from tools.grading.cells.reading import FILE_NAME, RUN_AS_CODE, WRITE_FILES, parsed
 
 # IPython's own, those of its kernel, and what it makes of a shell's commands. An unknown one is an error.
 _WORDS = (
@@ -89,6 +90,8 @@ class Shell(Nothing):
             raise UsageError(f"Line magic function `%{name}` not found.")
         if name == "timeit":
             return self._ran(line, dict(local))
+        if name == "run":
+            return self._ran_file(line)
         return self._ran(line, local) if name in RUN_AS_CODE else Nothing()
 
     def _environment(self, line: str) -> object:
@@ -98,6 +101,19 @@ class Shell(Nothing):
         os.environ[name.strip()] = value.strip()
         return None
 
+    def _written(self, line: str, body: str) -> None:
+        words = shlex.split(line)
+        adds = bool({"-a", "--append"} & set(words))
+        with open(os.path.expanduser(words[-1]), "a" if adds else "w", encoding="utf-8") as file:
+            file.write(body)
+        importlib.invalidate_caches()
+
+    def _ran_file(self, line: str) -> object:
+        words = [word for word in shlex.split(line) if not word.startswith("-")]
+        name = os.path.expanduser(words[0]) if words else ""
+        with open(name if os.path.exists(name) else f"{name}.py", encoding="utf-8") as file:
+            return self._ran(file.read(), self.user_ns)
+
     def register_magic_function(self, function: Any, magic_kind: str = "line", magic_name: str | None = None) -> None:
         for kind in ("line", "cell") if magic_kind == "line_cell" else (magic_kind,):
             self._own[kind, magic_name or function.__name__] = function
@@ -105,6 +121,8 @@ class Shell(Nothing):
     def run_cell_magic(self, name: str, line: str, body: str) -> object:
         if ("cell", name) in self._own:
             return self._own["cell", name](line, body)
+        if name in WRITE_FILES:
+            return self._written(line, body)
         if name == "timeit":  # leaves no names behind
             return self._ran(body, {})
         return self._ran(body, self.user_ns) if name in RUN_AS_CODE else Nothing()

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import re
 import symtable
 import types
 from collections.abc import Iterable
@@ -12,6 +13,9 @@ from tools.grading.cells.effects import Checks, Effects, Reader, aliases
 FILE_NAME = "submission"  # in a traceback
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what a parser says of what is not Python
 RUN_AS_CODE = ("time", "capture", "prun")  # magics that leave behind what their code binds
+WRITE_FILES = ("writefile", "file")  # and those that write theirs into a file
+OPENS = {"open", "Path"}  # what is handed a file's name, whatever that looks like
+A_FILE = re.compile(r"[\w.~/ -]{1,200}\.[A-Za-z]\w{0,9}")
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Statement:
         bare: what it calls only for the effect.
         sets: names of what it sets something in, directly or by a call of ``set...``.
         aliases: for names that it binds, the names of what they may be, hold, or be a part of.
+        files: those that it names, as "file cfg.json"; among ``uses``, too.
     """
 
     node: ast.stmt
@@ -49,6 +54,7 @@ class Statement:
     checks_later: set[str] = field(default_factory=set)
     tried: dict[str, ast.expr] = field(default_factory=dict)
     inplace: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
 
     def checked(self, name: str) -> bool:
         """Whether this calls the check of that exercise."""
@@ -103,12 +109,15 @@ def statement(node: ast.stmt, cell: int = 0, source: str = "", known: Checks | N
     for effects in (reader.now, reader.later):
         if effects.dynamic:
             uses |= effects.words
+    files = files_of(node)
+    if "file %run" in files:
+        binds.add("*")
     return Statement(
         node,
         cell,
         source,
         binds,
-        uses,
+        uses | files,
         reader.now,
         reader.later,
         reader.checks,
@@ -118,7 +127,32 @@ def statement(node: ast.stmt, cell: int = 0, source: str = "", known: Checks | N
         reader.checks_later,
         reader.tried,
         reader.inplace,
+        files,
     )
+
+
+def files_of(node: ast.stmt) -> set[str]:
+    """The files that a statement names, each by the last part of its path; those of the modules that it imports."""
+    found: set[str] = set()
+    for part in ast.walk(node):
+        match part:
+            case ast.Import(names):
+                found |= {f"{alias.name.partition('.')[0]}.py" for alias in names}
+            case ast.ImportFrom(str(module)):
+                found.add(f"{module.partition('.')[0]}.py")
+            case ast.Call(ast.Name(name), [ast.Constant(str(given)), *_]) if name in OPENS:
+                found.add(given)
+            case ast.Call(
+                ast.Attribute(_, "run_cell_magic" | "run_line_magic"), [ast.Constant(name), ast.Constant(line), *_]
+            ):
+                if name in WRITE_FILES:
+                    found |= set(str(line).split())
+                if name == "run":
+                    words = str(line).split() or [""]
+                    found |= {"%run", words[0], f"{words[0]}.py"}
+            case ast.Constant(str(text)) if len(text) < 200 and A_FILE.fullmatch(text):
+                found.add(text)
+    return {f"file {name.rpartition('/')[2]}" for name in found}
 
 
 def global_names(table: symtable.SymbolTable) -> set[str]:
@@ -188,6 +222,7 @@ def statements(cells: Iterable[str]) -> list[Statement]:
     with contextlib.suppress(*UNREADABLE):
         known.read(node for node, _, _ in read)
     found = [statement(node, number, python, known) for node, number, python in read]
+    share_files(found)
     by_function: dict[str, set[str]] = {}
     for _ in range(5):  # a function that calls a function that checks
         for s in found:
@@ -198,6 +233,26 @@ def statements(cells: Iterable[str]) -> list[Statement]:
     for s in found:
         s.checks |= set().union(*(by_function.get(name, set()) for name in s.now.loads))
     return found
+
+
+def share_files(found: Iterable[Statement]) -> None:
+    """Whoever uses a name for a file, or a function that names one, names the file as well."""
+    known: dict[str, set[str]] = {}
+    for _ in range(3):
+        for s in found:
+            if s.imports:
+                continue
+            s.files |= set().union(*(known.get(name, set()) for name in s.uses))
+            s.uses |= s.files
+            if s.files and (s.quick or is_path(s.node)):
+                for name in s.binds:
+                    known.setdefault(name, set()).update(s.files)
+
+
+def is_path(node: ast.stmt) -> bool:
+    """Whether a statement only makes a name for a file."""
+    call = node.value if isinstance(node, ast.Assign) else None
+    return isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Path"
 
 
 def compiled(node: ast.stmt, file: str, flags: int) -> types.CodeType:

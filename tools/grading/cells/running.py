@@ -18,6 +18,8 @@ from tools.grading.cells.reading import FILE_NAME, Statement, compiled, statemen
 
 Reply = dict[str, Any]
 ALWAYS = always_there()
+TEXT = 1000  # letters of a text in an answer, which is never a right one
+LARGEST = 2000  # bits of a whole number; those of a float have 1024
 FRONTEND = {"get_ipython", "display", "In", "Out"}  # what stands for a frontend here gives nothing
 
 
@@ -81,6 +83,11 @@ def doubtful(error: BaseException, s: Statement, choice: Choice) -> bool:
     )
 
 
+def of_this_room(error: BaseException) -> bool:
+    """Whether an error may be had here alone: of files, programs, modules, networks and processes that are not here."""
+    return isinstance(error, (OSError, ImportError, EOFError)) or "can't start new thread" in str(error)
+
+
 def touched(s: Statement) -> set[str]:
     """The names whose meaning is not known where this was left out."""
     return s.binds | (s.now.changes | s.now.passes | s.later.changes) - ALWAYS
@@ -93,7 +100,11 @@ class Run:
     it rests on was left out, and it is none of this room's. ``strict``: if the learner may have had it.
     """
 
-    def __init__(self, choice: Choice, found: Sequence[Statement], given: Collection[int], strict: bool) -> None:
+    def __init__(
+        self, choice: Choice, found: Sequence[Statement], given: Collection[int], strict: bool, met: list[str]
+    ) -> None:
+        """``met``: what errors said that may be this room's are added to it."""
+        self.met = met
         self.choice, self.found, self.given, self.strict = choice, found, given, strict
         self.slip, self.dead = "", set[int]()
         self._left_out, self._stopped, self._again = set[str](), set[int](), list[Statement]()
@@ -138,6 +149,8 @@ class Run:
                     run(s, namespace, flags)
         except (Exception, SystemExit, KeyboardInterrupt, Enough) as error:  # of what the function may never use
             doubt = doubtful(error, s, self.choice) or bool(s.uses & self._left_out)
+            if of_this_room(error) and i not in self._first:
+                self.met.append(f"{type(error).__name__}: {error}")
             if sure:
                 self.slip = f"{type(error).__name__}: {error}"
                 self._again += [s] if isinstance(error, NameError) and doubt else []
@@ -178,7 +191,11 @@ def plain(answer: Any, allowance: Allowance) -> object:
     if isinstance(answer, (list, tuple)):
         allowance.take(len(answer))
         return [plain(part, allowance) for part in answer]
-    if answer is None or isinstance(answer, (bool, int, float, str)):
+    if isinstance(answer, str):
+        return answer[:TEXT]
+    if isinstance(answer, int) and answer.bit_length() > LARGEST:
+        return f"a number of {answer.bit_length()} bits"  # which JSON may not write
+    if answer is None or isinstance(answer, (bool, int, float)):
         return answer
     import torch
 
@@ -189,7 +206,7 @@ def plain(answer: Any, allowance: Allowance) -> object:
         kind = None if isinstance(answer, torch.Tensor) else torch.float64
         row = torch.as_tensor(answer, dtype=kind).detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError):
-        return repr(answer)[:200]
+        return repr(answer)[:TEXT]
     return plain(torch.Tensor.tolist(row), allowance)
 
 
@@ -212,6 +229,7 @@ def called(
     entries: int,
     given: Collection[int] = (),
     reading: str = "",
+    met: list[str] | None = None,
 ) -> Reply:
     """What the learner's function does on the cases: ``status`` and ``answers``, or a ``message``.
 
@@ -223,14 +241,15 @@ def called(
         given: numbers of the cells that are as they were given out. Of these only what gives names a meaning is run.
         reading: "" for the plain one; "strict" if errors that the learner may have had end their cell, too; "handed" if
             what counts is not the function of this name, but the one that was handed to its check.
+        met: a list, to which is added what errors said that the learner may not have had at home.
 
     Raises:
         TooLarge: if the answers have more than ``entries`` numbers and lists.
     """
-    allowance, found = Allowance(entries), statements(cells)
+    allowance, found, noted = Allowance(entries), statements(cells), [] if met is None else met
     for _ in range(5):
         with at_home() as namespace:
-            going = Run(Choice(name, found, given, reading == "handed"), found, given, reading == "strict")
+            going = Run(Choice(name, found, given, reading == "handed"), found, given, reading == "strict", noted)
             going.prepare(namespace)
             if going.choice.check in going.dead and found[going.choice.check].checked(name):
                 found = [s for i, s in enumerate(found) if i not in going.dead]  # that check was never called
