@@ -46,6 +46,7 @@ def _longest(dead: Tensor, update: Tensor) -> list[int]:
 
 FIRST_SYMPTOM = Exercise(
     id="10.1-first_symptom",
+    tries=1,
     points=3,
     claims=("S13", "S15"),
     level="warm-up",
@@ -120,6 +121,7 @@ def _repair(dead: Tensor, gradient: Tensor, update: Tensor, how: str = "right") 
 
 NEXT_REPAIR = Exercise(
     id="10.2-next_repair",
+    tries=1,
     points=4,
     claims=("S2", "S22", "S23"),
     level="core",
@@ -235,6 +237,7 @@ def _came_of(answers: Sequence[Any], seed: int) -> list[int]:
 
 RESCUE = Exercise(
     id="10.3-rescue",
+    tries=1,
     points=5,
     claims=("S1", "S17"),
     level="core",
