@@ -18,6 +18,7 @@ _MODULES = {
     "08-gated-recurrence": "recurrence",
     "09-clipping": "clipping",
     "10-rescue": "rescue",
+    "11-your-own-instrument": "instrument",
 }
 
 
