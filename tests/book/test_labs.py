@@ -111,8 +111,8 @@ def test_a_learner_gets_the_rubric_of_an_essay_and_not_its_answer(name, essay):
     assert [line for line in _lines(read("labs", name)) if line in table] == table
 
 
-def test_the_capstone_has_an_essay():
-    assert [name for name, _ in ESSAYS] == ["10-rescue"]
+def test_each_lab_of_the_capstone_has_an_essay():
+    assert [name for name, _ in ESSAYS] == ["10-rescue", "11-your-own-instrument"]
 
 
 @pytest.mark.parametrize("kind", ["labs", "solutions"])
