@@ -143,8 +143,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     | _all("both vectors are changed alike", "argument 1 absolute", "argument 1 backwards")
     | _all(POSITIVE, "argument 2 absolute", ABS)
     | _all(SHARE, "answer at most 1"),
-    "10.1-first_symptom": _all(POSITIVE, "argument 1 absolute", "argument 2 absolute", ABS) | {"answer rounded": WHOLE},
-    "10.2-next_repair": _all(
+    "10.2-first_symptom": _all(POSITIVE, "argument 1 absolute", "argument 2 absolute", ABS) | {"answer rounded": WHOLE},
+    "10.3-next_repair": _all(
         SAME,
         "(dead >= 0.9).nonzero().flatten() becomes (dead >= 0.9).nonzero()",
         "int(silent[0]) becomes silent[0]",
