@@ -330,6 +330,12 @@ def rows(seed: int) -> list[Case]:
         (chain(2, (1, 1e-4)), share()),
         (1e-30 * chain(layers, (4, 1e-5)), share()),
     ]
+    for above in (0.5, 2):  # twice the share is enough, and half of it is not
+        layers, limit = whole(generator, 7, 12), over_decades(generator, 0.01, 0.1)
+        cases.append((chain(layers, (whole(generator, 2, layers - 2), above * limit)), limit))
+        some = chain(layers, (layers - 2, limit / 3))
+        some[: layers - 3] = some[layers - 2] * limit * torch.tensor([above, *[1 / above] * (layers - 4)])
+        cases.append((some, limit))
     # on the limit itself: as much as the share is no loss, and counts as reached
     exact = torch.tensor([2.0, 8.0, 4.0, 1.0, 8.0, 32.0], dtype=torch.float64) * 2.0 ** whole(generator, -9, 9)
     cases += [(exact, 0.25), (exact * torch.tensor([1, 1, 1, 0.5, 1, 1], dtype=torch.float64), 0.25)]
