@@ -25,6 +25,7 @@ LESSONS = [  # the course; all of the tool lies below it
     {"models", "treatment", "live"},
     {"training", "figures"},
     {"explore", "audit", "exercises", "demo"},
+    {"predict"},
 ]
 NAMES = {"Diagnosis", "Record", "Recorder", "chance_loss", "diagnose", "probe", "trace_nonfinite"}  # the package itself
 ROW = {module: number for number, row in enumerate(TOOL) for module in row}

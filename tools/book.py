@@ -179,10 +179,12 @@ def lighten(site: Path) -> None:
     """Take out what no reader needs.
 
     The theme's icons as a script and as two thousand rules of style, of which ``course.css`` draws the few that are
-    used; maps for those who develop the theme; and the comments that tell nbval which outputs to compare.
+    used; maps for those who develop the theme; the comments that tell nbval which outputs to compare; and the state of
+    widgets, which need a kernel.
     """
     for page in site.rglob("*.html"):
         text = re.sub(r"\s*<script [^>]*/fontawesome\.js[^>]*></script>", "", page.read_text())
+        text = re.sub(r"<script [^>]*jupyter\.widget-state\+json[^>]*>.*?</script>", "", text, flags=re.DOTALL)
         page.write_text(re.sub(r'<span class="c1"># NBVAL_\w+</span>\n', "", text))
     static = site / "_static"
     for style in static.glob("styles/*.css"):

@@ -43,8 +43,8 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
 def added(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """Cells that are run after a notebook's own. After a solution: ``METER``. After a lab as given out: wrong answers.
 
-    Each exercise is answered by its first usual mistake, and what names an answer runs again: the checks, and the
-    experiments with what the learner wrote.
+    Each exercise is answered by its first usual mistake, and what names an answer runs again, or what was made of one:
+    the checks, and the experiments with what the learner wrote.
     """
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     blanks = [cell for cell in code if cell.metadata.get("nbgrader", {}).get("solution")]
@@ -58,7 +58,15 @@ def added(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
         if cell not in blanks and names & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}:
             again.append(nbformat.v4.new_code_cell(cell.source, metadata=dict(cell.metadata)))
             names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            names |= {name.id for node in tree.body if isinstance(node, ast.Assign) for name in _used(node)}
     return [nbformat.v4.new_code_cell(wrong), *again]
+
+
+def _used(node: ast.Assign) -> list[ast.Name]:
+    """The name that is given to the function that an experiment runs, in ``name = check.step.use(step)``."""
+    using = isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute)
+    used = using and node.value.func.attr == "use"  # type: ignore[attr-defined]
+    return [target for target in node.targets if isinstance(target, ast.Name)] if used else []
 
 
 def keep(path: Path, run: nbformat.NotebookNode) -> None:

@@ -270,3 +270,156 @@ class RecurrentClassifier(nn.Module):
             state = self.cell(inputs, state)
         answer: Tensor = self.readout(state[0] if isinstance(state, tuple) else state)
         return answer.squeeze(1) if answer.shape[1] == 1 else answer
+
+
+class SelfAttention(nn.Module):
+    """Each token asks all of them, and takes the mean of what they hold, weighted by how well they fit what it asks.
+
+    Its layers are four modules of their own, ``query``, ``key``, ``value`` and ``projection``, so whoever watches the
+    network sees each of them.
+
+    Args:
+        width: numbers of a token, divided among the heads.
+        heads: how many questions are asked side by side, at least 1.
+        init: as for ``MLP``.
+    Raises:
+        ValueError: for a size below 1, or a width that the heads do not divide.
+        TypeError: for a size that is not an integer.
+    Source: Vaswani et al. 2017, section 3.2 and eq. 1.
+    """
+
+    def __init__(self, width: int, heads: int, init: Initializer = "xavier"):
+        super().__init__()
+        width, self.heads = whole("width", width), whole("heads", heads)
+        if width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, got width {width} and {self.heads} heads")
+        self.query, self.key, self.value, self.projection = (
+            initialize(nn.Linear(width, width), init) for _ in range(4)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, tokens, width) to the same shape."""
+        query, key, value = (
+            layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.query, self.key, self.value)
+        )
+        shares = (query @ key.transpose(2, 3) / math.sqrt(query.shape[3])).softmax(3)
+        answer: Tensor = self.projection((shares @ value).transpose(1, 2).flatten(2))
+        return answer
+
+
+class TransformerBlock(nn.Module):
+    """Attention between the tokens, then two layers for each token by itself; both are added to their input.
+
+    Its modules are ``attention``, ``norm1``, ``up``, ``activation``, ``down`` and ``norm2``.
+
+    Args:
+        width, heads, init: as for ``SelfAttention``.
+        hidden: units between ``up`` and ``down``; four times the width unless told.
+        norm: where layer normalisation stands: ``"post"``, behind each sum; ``"pre"``, before each branch; or None.
+        activation: a name of ``theory.ACTIVATIONS`` or an element-wise callable.
+    Raises:
+        ValueError: as ``SelfAttention``, and for an unknown norm, activation or initialiser.
+        TypeError: as ``MLP``.
+    Source: Vaswani et al. 2017, section 3.1 (post); Xiong et al. 2020, section 3.1 and Table 1 (both).
+    """
+
+    def __init__(
+        self,
+        width: int = 32,
+        heads: int = 4,
+        hidden: int | None = None,
+        *,
+        norm: str | None = "pre",
+        activation: Activation = "relu",
+        init: Initializer = "xavier",
+    ):
+        super().__init__()
+        if norm not in ("pre", "post", None):
+            raise ValueError(f"unknown norm {norm!r}; known: pre, post, or None")
+        activation_function(activation)  # refuses an unknown one
+        self.attention = SelfAttention(width, heads, init)
+        width = whole("width", width)
+        hidden = 4 * width if hidden is None else whole("hidden", hidden)
+        self.norm = norm
+        self.norm1, self.norm2 = (nn.Identity() if norm is None else nn.LayerNorm(width) for _ in range(2))
+        self.up = initialize(nn.Linear(width, hidden), init)
+        self.activation = _MODULES[activation]() if isinstance(activation, str) else Elementwise(activation)
+        self.down = initialize(nn.Linear(hidden, width), init)
+
+    def _each(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.down(self.activation(self.up(x)))
+        return answer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, tokens, width) to the same shape."""
+        if self.norm == "pre":
+            x = x + self.attention(self.norm1(x))
+            return x + self._each(self.norm2(x))
+        x = self.norm1(x + self.attention(x))
+        summed: Tensor = self.norm2(x + self._each(x))
+        return summed
+
+
+class _Positions(nn.Module):
+    """Adds to each token a vector of its own, which is learnt: else attention would not know their order."""
+
+    def __init__(self, tokens: int, width: int):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(tokens, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.table
+
+
+class Transformer(nn.Module):
+    """A small Transformer that reads an image row by row: a token for each row, the mean of all tokens at the end.
+
+    Its modules are ``embed``, ``positions``, ``block1``, ..., ``blockL``, (``norm``, with ``norm="pre"``,) ``readout``.
+
+    Args:
+        depth: number of blocks L, at least 1.
+        width, heads, hidden, norm, activation, init: as for ``TransformerBlock``.
+        side: inputs are (batch, side * side), as ``data.digits`` gives them.
+        out_features: number of classes.
+        seed: of the starting weights; with None they come from torch's global generator.
+    Raises:
+        ValueError, TypeError: as ``TransformerBlock``, and for a depth, side or out_features below 1 or no integer.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        width: int = 32,
+        heads: int = 4,
+        hidden: int | None = None,
+        *,
+        norm: str | None = "pre",
+        activation: Activation = "relu",
+        init: Initializer = "xavier",
+        side: int = 8,
+        out_features: int = 10,
+        seed: int | None = None,
+    ):
+        super().__init__()
+        self.depth, side = whole("depth", depth), whole("side", side)
+        out_features = whole("out_features", out_features)
+        with _seeded(seed):
+            blocks = [
+                TransformerBlock(width, heads, hidden, norm=norm, activation=activation, init=init)
+                for _ in range(self.depth)
+            ]
+            self.rows = nn.Unflatten(1, (side, side))
+            self.embed = initialize(nn.Linear(side, width), init)
+            self.positions = _Positions(side, width)
+            for n, block in enumerate(blocks, 1):
+                self.add_module(f"block{n}", block)
+            self.norm = nn.LayerNorm(width) if norm == "pre" else nn.Identity()
+            self.readout = initialize(nn.Linear(width, out_features), init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (batch, side * side) to (batch, out_features)."""
+        x = self.positions(self.embed(self.rows(x)))
+        for n in range(1, self.depth + 1):
+            x = self.get_submodule(f"block{n}")(x)
+        answer: Tensor = self.readout(self.norm(x).mean(1))
+        return answer

@@ -111,8 +111,8 @@ def test_a_learner_gets_the_rubric_of_an_essay_and_not_its_answer(name, essay):
     assert [line for line in _lines(read("labs", name)) if line in table] == table
 
 
-def test_the_capstone_has_an_essay():
-    assert [name for name, _ in ESSAYS] == ["10-rescue"]
+def test_each_lab_of_the_capstone_has_an_essay():
+    assert [name for name, _ in ESSAYS] == ["10-rescue", "11-your-own-instrument"]
 
 
 @pytest.mark.parametrize("kind", ["labs", "solutions"])
@@ -154,10 +154,74 @@ def test_blank_and_wrong_answers_get_their_line_and_the_lab_runs_on(name):
         assert said(run.cells[own:], exercise.name) == wrong
 
 
+@pytest.mark.notebook
+@every_lab
+def test_a_wrong_answer_changes_no_output_that_is_compared(name):
+    """Ours runs in its place, so what an experiment shows is the same; only the line that says whose it is differs."""
+    run = runs.run(ROOT / "labs" / name / f"{name}.ipynb")
+    first: dict[str, str] = {}
+    for cell in run.cells:
+        if cell.cell_type == "code" and tool.CHECKED in cell.source:
+            printed = "".join(output.get("text", "") for output in cell.outputs)
+            assert first.setdefault(cell.source, printed) == printed
+
+
+@every_lab
+def test_what_a_learner_writes_is_what_an_experiment_runs(name):
+    cells = [cell for cell in read("labs", name).cells if cell.cell_type == "code"]
+    for exercise in LABS[name].exercises:
+        (place,) = [n for n, cell in enumerate(cells) if f"check.{exercise.name}.use({exercise.name})" in cell.source]
+        (check,) = [n for n, cell in enumerate(cells) if f"check.{exercise.name}({exercise.name})" in cell.source]
+        assert check < place
+        line = next(line for line in cells[place].source.splitlines() if f"check.{exercise.name}.use(" in line)
+        used = line.partition(" = ")[0]
+        after = "\n".join(cell.source for cell in cells[place:])
+        assert len(re.findall(rf"\b{used}\b", after)) > 1, "and it runs"
+
+
+@every_lab
+def test_what_is_compared_is_the_same_whoever_answered(name):
+    """But for the line that says whose function runs."""
+
+    def compared(kind: str) -> list[list[str]]:
+        return [
+            [
+                line
+                for output in cell.outputs
+                for line in output.get("text", "").splitlines()
+                if not line.startswith("▸")
+            ]
+            for cell in read(kind, name).cells
+            if tool.CHECKED in cell.source
+        ]
+
+    assert compared("labs") == compared("solutions")
+
+
+@every_lab
+def test_a_lab_asks_for_a_prediction_once_before_it_shows(name):
+    cells = [cell for cell in read("labs", name).cells if cell.cell_type == "code"]
+    assert sum(bool(re.search(r"^predict\(", cell.source, re.MULTILINE)) for cell in cells) == 1
+
+
+@pytest.mark.notebook
+@every_lab
+def test_without_a_kernel_a_prediction_is_a_sentence(name):
+    run = runs.run(ROOT / "solutions" / name / f"{name}.ipynb")
+    (output,) = [
+        output
+        for cell in run.cells
+        for output in cell.get("outputs", ())
+        if "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    ]
+    assert output.data["text/html"].startswith('<p class="gradclinic-predict">')
+
+
 @every_lab
 def test_a_lab_checks_the_answers_of_its_own_exercises(name):
     lines = [line for cell in read("labs", name).cells for line in cell.source.splitlines()]
-    (module,) = {line.split()[1] for line in lines if line.startswith("from gradclinic.course.exercises.")}
+    imports = [line for line in lines if re.match(r"from gradclinic\.course\.exercises\..*\bcheck\b", line)]
+    (module,) = {line.split()[1] for line in imports}
     assert importlib.import_module(module).check == LABS[name]
 
 
@@ -172,6 +236,8 @@ def test_what_names_an_answer_runs_again_with_a_wrong_one():
             code("check.step(step)", solution=False, grade_id="check-step"),
             code("optimizer.step()"),
             code("def yours(x):\n    return step(x)"),
+            code("used = check.step.use(step)"),
+            code("NBVAL = used(2)"),
             nbformat.v4.new_markdown_cell("A step."),
             code("print(yours(1))"),
         ]
@@ -179,7 +245,8 @@ def test_what_names_an_answer_runs_again_with_a_wrong_one():
 
     blank = [cell.source for cell in runs.added(lab("raise NotImplementedError()  # your code here"))]
     assert blank[0] == "step = check.exercises[0].mistakes[0].function"
-    assert blank[1:] == ["check.step(step)", "def yours(x):\n    return step(x)", "print(yours(1))"]
+    assert blank[1:3] == ["check.step(step)", "def yours(x):\n    return step(x)"]
+    assert blank[3:] == ["used = check.step.use(step)", "NBVAL = used(2)", "print(yours(1))"]
     assert [cell.source for cell in runs.added(lab("return x"))] == [runs.METER]
 
 

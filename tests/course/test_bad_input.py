@@ -23,7 +23,7 @@ from gradclinic.course import (
     treatment,
 )
 from gradclinic.course.data import Dataset
-from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier
+from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier, SelfAttention, Transformer, TransformerBlock
 from gradclinic.course.theory.activations import elementwise
 from gradclinic.course.theory.gaussian import pair_expectation
 from tests.helpers import refusals
@@ -197,6 +197,14 @@ BAD = [
     (models.ConvNet, lambda: ConvNet(2, side=0), ValueError, r"side.*at least 1.*0"),
     (models.ConvNet, lambda: ConvNet(2, branch_scale=NAN), ValueError, r"branch_scale.*finite.*nan"),
     (models.ConvNet, lambda: ConvNet(2, activation="rleu"), ValueError, rf"'rleu'.*{ACTIVATIONS}"),
+    (models.SelfAttention, lambda: SelfAttention(10, 3), ValueError, r"multiple of heads.*width 10 and 3 heads"),
+    (models.SelfAttention, lambda: SelfAttention(10, 0), ValueError, r"heads.*at least 1.*0"),
+    (models.TransformerBlock, lambda: TransformerBlock(norm="batch"), ValueError, r"unknown norm 'batch'.*pre.*post"),
+    (models.TransformerBlock, lambda: TransformerBlock(activation="rleu"), ValueError, rf"'rleu'.*{ACTIVATIONS}"),
+    (models.TransformerBlock, lambda: TransformerBlock(hidden=0), ValueError, r"hidden.*at least 1.*0"),
+    (models.Transformer, lambda: Transformer(0), ValueError, r"depth.*at least 1.*0"),
+    (models.Transformer, lambda: Transformer(2, side=1.5), TypeError, r"side.*integer.*1\.5"),
+    (models.Transformer, lambda: Transformer(2, init="kaiming"), ValueError, rf"'kaiming'.*{INITIALIZERS}"),
     (models.RecurrentClassifier, lambda: RecurrentClassifier("elman"), ValueError, r"'elman'.*rnn.*lstm.*gru"),
     (models.RecurrentClassifier, lambda: RecurrentClassifier(hidden=0), ValueError, r"hidden.*at least 1.*0"),
     (

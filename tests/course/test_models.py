@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from gradclinic.course.initializers import INITIALIZERS
-from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier
+from gradclinic.course.models import MLP, ConvNet, RecurrentClassifier, Transformer, TransformerBlock
 
 
 @pytest.mark.parametrize("depth", [1, 3, 12])
@@ -194,3 +194,53 @@ def test_a_seed_decides_the_weights_of_every_network(build):
     first, again, other = (nn.utils.parameters_to_vector(build(seed).parameters()) for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_transformer_block_computes_what_that_of_torch_computes(norm, seed):
+    torch.manual_seed(seed)
+    block = TransformerBlock(12, 3, 20, norm=norm)
+    theirs = nn.TransformerEncoderLayer(12, 3, 20, dropout=0.0, batch_first=True, norm_first=norm == "pre")
+    own = block.attention
+    for norm_layer in (block.norm1, block.norm2):
+        nn.init.normal_(norm_layer.weight)
+        nn.init.normal_(norm_layer.bias)
+    with torch.no_grad():
+        theirs.self_attn.in_proj_weight.copy_(torch.cat([own.query.weight, own.key.weight, own.value.weight]))
+        theirs.self_attn.in_proj_bias.copy_(torch.cat([own.query.bias, own.key.bias, own.value.bias]))
+    pairs = {
+        theirs.self_attn.out_proj: own.projection,
+        theirs.linear1: block.up,
+        theirs.linear2: block.down,
+        theirs.norm1: block.norm1,
+        theirs.norm2: block.norm2,
+    }
+    for other, mine in pairs.items():
+        other.load_state_dict(mine.state_dict())
+    x = torch.randn(4, 5, 12, requires_grad=True)
+    given, expected = block(x), theirs(x)
+    assert torch.allclose(given, expected, atol=1e-5)
+    weights = torch.randn(given.shape)
+    mine, other = (torch.autograd.grad((answer * weights).sum(), x)[0] for answer in (given, expected))
+    assert torch.allclose(mine, other, atol=1e-5)
+
+
+def test_a_transformer_without_norm_is_the_sum_of_its_branches():
+    model = Transformer(2, 8, 2, norm=None, side=4, out_features=3, seed=0)
+    assert not [module for module in model.modules() if isinstance(module, nn.LayerNorm)]
+    x = torch.randn(5, 16)
+    tokens = model.embed(x.unflatten(1, (4, 4))) + model.positions.table
+    for block in (model.block1, model.block2):
+        tokens = tokens + block.attention(tokens)
+        tokens = tokens + block.down(block.up(tokens).clamp(min=0))
+    assert torch.allclose(model(x), model.readout(tokens.mean(1)), atol=1e-6)
+
+
+def test_a_transformer_knows_the_order_of_its_rows_and_its_seed_decides_its_weights():
+    model, x = Transformer(1, 8, 2, side=4, out_features=3, seed=0), torch.randn(5, 16)
+    upside_down = x.unflatten(1, (4, 4)).flip(1).flatten(1)
+    assert not torch.allclose(model(x), model(upside_down), atol=1e-3)
+    again, other = (Transformer(1, 8, 2, side=4, out_features=3, seed=seed) for seed in (0, 1))
+    assert torch.equal(model(x), again(x))
+    assert not torch.equal(model(x), other(x))

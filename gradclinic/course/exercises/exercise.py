@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import inspect
 import math
 import traceback
 from collections.abc import Callable, Sequence
@@ -57,6 +58,7 @@ class Exercise:
         minutes: what it takes, with its text and what follows it: the authors' estimate.
         after: ids of the exercises that it builds on.
         seconds: of computing that the lab's text promises it; 0 where it promises none. The grader gives it more.
+        tries: on how many seeds the check in the notebook tries an answer; 1 where a seed takes long.
     """
 
     id: str
@@ -72,6 +74,7 @@ class Exercise:
     minutes: int = 0
     after: tuple[str, ...] = ()
     seconds: int = 0
+    tries: int = 3
 
     @property
     def name(self) -> str:
@@ -85,12 +88,13 @@ class Exercise:
         """What the reference answers on each case of ``seed``; computed once for a whole class."""
         return _known(self, self.reference, seed)[0]
 
-    def judge(self, answers: Sequence[Answer], seed: int) -> Verdict:
+    def judge(self, answers: Sequence[Answer], seed: int, names: Sequence[str] = ()) -> Verdict:
         """Compare returned answers with the reference and with the known mistakes.
 
         Args:
             answers: one per case of ``seed``: numbers, tensors, or (nested) lists of numbers, from any process.
             seed: which cases they answer.
+            names: what the learner calls the arguments; the numbers among them are told with what is wrong.
         """
         expected, outcomes = _known(self, self.reference, seed)
         if len(answers) != len(expected):
@@ -102,14 +106,24 @@ class Exercise:
                 if isinstance(malformed := _rows(answer, wanted), str):
                     return Verdict("wrong", malformed)
             answers = self.outcome(answers, seed)
-        problem = next((p for a, e in zip(answers, outcomes, strict=True) if (p := self.differs(a, e))), None)
-        if problem is None:
+        problems = [self.differs(a, e) for a, e in zip(answers, outcomes, strict=True)]
+        if not any(problems):
             return Verdict("right", "Right.")
         for mistake in self.mistakes:
             _, made = _known(self, mistake.function, seed)
             if not any(self.differs(a, m) for a, m in zip(answers, made, strict=True)):
                 return Verdict("wrong", mistake.hint, mistake.name)
-        return Verdict("wrong", problem)
+        return Verdict("wrong", self._told(problems, seed, names))
+
+    def _told(self, problems: Sequence[str | None], seed: int, names: Sequence[str]) -> str:
+        """What is wrong with the first try that is not right, the numbers that it was given, and how many are right."""
+        number, problem = next((number, problem) for number, problem in enumerate(problems) if problem)
+        given = dict(zip(names, _made(self.cases, seed)[number], strict=False)) if self.outcome is None else {}
+        told = [f"{name} = {value:.6g}" for name, value in given.items() if type(value) in (int, float)]
+        told += [f"{name} = {value!r}" for name, value in given.items() if type(value) is str]
+        where = f" There {', '.join(told)}." if told else ""
+        right = f" Of {len(problems)} tries {problems.count(None)} are right." if len(problems) > 1 else ""
+        return f"{problem}{where}{right}"
 
     def differs(self, answer: Answer, expected: Answer) -> str | None:
         """None if the two agree within tolerance, else a sentence that says how they differ."""
@@ -122,7 +136,7 @@ class Exercise:
             return None
         # two equal infinities differ by NaN, and would pass for the worst
         worst = int(torch.argmax(torch.where(near, -1.0, (got - want).abs().nan_to_num(math.inf, math.inf))))
-        return f"Not yet: on one of the tries it gives {got[worst]:.6g} where {want[worst]:.6g} is right."
+        return f"Not yet: it gives {got[worst]:.6g} where {want[worst]:.6g} is right."
 
     def attempt(self, function: Callable[..., Answer], seed: int = 0) -> Verdict:
         """Run ``function`` on the cases of ``seed`` and judge it; whatever it raises becomes part of the verdict."""
@@ -134,7 +148,7 @@ class Exercise:
             if _left_blank(function, error):
                 return Verdict("blank", "Not attempted yet.")
             return Verdict("wrong", f"Your function stopped with {type(error).__name__}: {error}")
-        return self.judge(answers, seed)
+        return self.judge(answers, seed, _names(function))
 
 
 @functools.lru_cache(maxsize=64)
@@ -194,6 +208,13 @@ def _left_blank(function: Callable[..., Answer], error: Exception) -> bool:
         return False
     *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
     return innermost.f_globals is getattr(function, "__globals__", innermost.f_globals)
+
+
+def _names(function: Callable[..., Answer]) -> list[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # of some that are written in C
+        return []
 
 
 def _words(shape: tuple[Any, ...]) -> str:

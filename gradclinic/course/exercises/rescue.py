@@ -18,7 +18,7 @@ from gradclinic.course.models import MLP
 from gradclinic.course.training import accuracy, fit
 from gradclinic.rules.limits import EXPLODES_ABOVE, MOSTLY, UPDATE_TOO_LARGE, VANISHES_BELOW
 
-# --- 10.1: what was first --------------------------------------------------------------------------------------------
+# --- 10.2: what was first --------------------------------------------------------------------------------------------
 
 
 def _first(dead: Tensor, update: Tensor, how: str = "right") -> list[int]:
@@ -45,7 +45,8 @@ def _longest(dead: Tensor, update: Tensor) -> list[int]:
 
 
 FIRST_SYMPTOM = Exercise(
-    id="10.1-first_symptom",
+    id="10.2-first_symptom",
+    tries=1,
     points=3,
     claims=("S13", "S15"),
     level="warm-up",
@@ -94,7 +95,7 @@ FIRST_SYMPTOM = Exercise(
 )
 
 
-# --- 10.2: one repair at a time --------------------------------------------------------------------------------------
+# --- 10.3: one repair at a time --------------------------------------------------------------------------------------
 
 AIM = 5e-3  # what the longest first update should be, as a share of the weights
 
@@ -119,7 +120,8 @@ def _repair(dead: Tensor, gradient: Tensor, update: Tensor, how: str = "right") 
 
 
 NEXT_REPAIR = Exercise(
-    id="10.2-next_repair",
+    id="10.3-next_repair",
+    tries=1,
     points=4,
     claims=("S2", "S22", "S23"),
     level="core",
@@ -127,7 +129,7 @@ NEXT_REPAIR = Exercise(
     reference=_repair,
     rtol=1e-3,
     minutes=20,
-    after=("10.1-first_symptom",),
+    after=("10.2-first_symptom",),
     mistakes=(
         Mistake(
             "all at once",
@@ -173,7 +175,7 @@ NEXT_REPAIR = Exercise(
 )
 
 
-# --- 10.3: rescued ---------------------------------------------------------------------------------------------------
+# --- 10.1: rescued ---------------------------------------------------------------------------------------------------
 
 ENOUGH = 0.75  # share of held-apart digits; guessing gets 0.1, a healthy network of this shape 0.8 to 0.95
 GROWN = 4.0  # sigma_w: He starts at 1.41, and training moves it by a few per cent
@@ -234,7 +236,8 @@ def _came_of(answers: Sequence[Any], seed: int) -> list[int]:
 
 
 RESCUE = Exercise(
-    id="10.3-rescue",
+    id="10.1-rescue",
+    tries=1,
     points=5,
     claims=("S1", "S17"),
     level="core",
@@ -245,7 +248,6 @@ RESCUE = Exercise(
     atol=1e-6,
     minutes=20,
     seconds=10,  # as the notebook says
-    after=("10.2-next_repair",),
     mistakes=(
         Mistake(
             "learning rate left",
@@ -419,7 +421,7 @@ REASONING = Essay(
 
 check = Lab(
     "10-rescue",
-    (FIRST_SYMPTOM, NEXT_REPAIR, RESCUE, PROOF),
+    (RESCUE, FIRST_SYMPTOM, NEXT_REPAIR, PROOF),
     (REASONING,),
     after=("book/identification/mystery-runs", "book/remedies/choosing"),
 )

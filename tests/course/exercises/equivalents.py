@@ -143,8 +143,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     | _all("both vectors are changed alike", "argument 1 absolute", "argument 1 backwards")
     | _all(POSITIVE, "argument 2 absolute", ABS)
     | _all(SHARE, "answer at most 1"),
-    "10.1-first_symptom": _all(POSITIVE, "argument 1 absolute", "argument 2 absolute", ABS) | {"answer rounded": WHOLE},
-    "10.2-next_repair": _all(
+    "10.2-first_symptom": _all(POSITIVE, "argument 1 absolute", "argument 2 absolute", ABS) | {"answer rounded": WHOLE},
+    "10.3-next_repair": _all(
         SAME,
         "(dead >= 0.9).nonzero().flatten() becomes (dead >= 0.9).nonzero()",
         "int(silent[0]) becomes silent[0]",
@@ -155,4 +155,36 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     | _all(POSITIVE, *(f"argument {n} absolute" for n in range(1, 5)))
     | _all("Student's quantile is never below 1.96", "argument 4 held above 0.1")
     | _all(SHARE, "answer at most 1"),
+    "11.1-outputs": _all(
+        "the model is not called again: whether hooks stay on it, 11.2 asks",
+        "handle.remove() becomes handle",
+        "without for handle in handles:",
+        "without handle.remove()",
+        "loop over (handles)[1:]",
+        "loop over (handles)[:-1]",
+    )
+    | _all(SAME, "output.double().square().sum().item() becomes output.double().square().sum()")
+    | _all(ORDER, "loop over (handles)[::-1]", "argument 2 backwards")
+    | {ABS: POSITIVE, "answer mean of it": "each part of a row is one number, and that is its mean"},
+    "11.2-gradients": _all(SAME, "gradient.double().square().sum().item() becomes gradient.double().square().sum()")
+    | _all(ORDER, "loop over (handles)[::-1]")
+    | _all(POSITIVE, "argument 3 absolute", ABS)
+    | _all(SIZE, "argument 3 held above 0.1"),
+    "11.3-updates": _all(
+        SAME,
+        "(p.detach().double() - was.double()).square().sum().item() becomes "
+        "(p.detach().double() - was.double()).square().sum()",
+        "was.double().square().sum().item() becomes was.double().square().sum()",
+        "p.detach() becomes p",
+    )
+    | _all("a square", "p.detach().double() - was.double() becomes was.double() - p.detach().double()")
+    | _all("the other of the two is of double precision", "p.detach().double() becomes p.detach()")
+    | _all("the other of the two is of double precision", "was.double() becomes was")
+    | _all(ORDER, "loop over (zip(layer.parameters(recurse=False), old))[::-1]")
+    | {ABS: POSITIVE},
+    "11.4-cut_off": _all("the layer itself has less than is enough", "layer - 1 becomes layer", "1 becomes 0")
+    | _all(ORDER, "loop over (norms[:layer - 1])[::-1]")
+    | _all(POSITIVE, "argument 1 absolute", "argument 2 absolute", ABS)
+    | _all(SHARE, "argument 2 held below 1")
+    | {"answer rounded": WHOLE},
 }

@@ -15,7 +15,7 @@ from tests.helpers.seeds import every_seed
 pytestmark = pytest.mark.long  # every exercise on twenty seeds
 
 EXERCISES = [exercise for lab in labs() for exercise in lab.exercises]
-TRAINED = "10.3-rescue"  # its reference trains a network for each seed: one pair of seeds will do
+TRAINED = "10.1-rescue"  # its reference trains a network for each seed: one pair of seeds will do
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
 quick = pytest.mark.parametrize("exercise", [e for e in EXERCISES if e.id != TRAINED], ids=lambda e: e.id)
 
