@@ -42,6 +42,10 @@ ORDINARY = {
         lambda: figures.gradient_profile(PROFILE, [3e-5, 5e-3, 1.0]),
         ("3 layers", "2 seeds", "1e-05", "3e-05", "vanishing"),
     ),
+    "by_block": (
+        lambda: figures.by_block([[0.1, 1.0], [0.2, 1.0], [0.4, 1.0]], [0.25, 1.0], "gradient", "Gradient"),
+        ("gradient", "2 blocks", "first block it is 0.2, predicted 0.25", "at the last 1, predicted 1"),
+    ),
     "learning_curve": (
         lambda: figures.learning_curve([2.5] + [0.25] * 30, 0.93, "a net"),
         ("a net", "31 steps", "2.50", "0.25", "2.30", "0.93"),
