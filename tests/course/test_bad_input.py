@@ -515,6 +515,12 @@ BAD = [
         ValueError,
         r"\(3, blocks\).*\(1, 1\) and \(1,\)",
     ),
+    (
+        figures.losses_compared,
+        lambda: figures.losses_compared({"a": [[1.0]]}, 0, {}, "t"),
+        ValueError,
+        r"part.*at least 1.*0",
+    ),
     # attention
     (attention.Attention, lambda: attention.Attention(10, 3), ValueError, r"multiple of heads.*10 and 3"),
     (attention.Attention, lambda: attention.Attention(4, 2)(torch.zeros(3, 4)), ValueError, r"\(batch.*\(3, 4\)"),

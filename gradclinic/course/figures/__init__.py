@@ -24,6 +24,7 @@ from gradclinic.course.figures.trainings import (
     accuracy_by_depth,
     against,
     learning_curve,
+    losses_compared,
     remedies,
     training_compared,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "gradient_size",
     "learning_curve",
     "loss_along_gradient",
+    "losses_compared",
     "optimizer_paths",
     "overflow",
     "phase_diagram",

@@ -30,7 +30,8 @@ def by_block(measured: ArrayLike, predicted: ArrayLike, quantity: str, title: st
     first = abs(np.log(middle[0])) > abs(np.log(middle[-1]))
     told, where = (middle[0], "first") if first else (middle[-1], "last")
     kind = regime(float(told))
-    figure, axes = titled(f"{title} at the {where} block: {times(float(told))}".strip(), "block", quantity)
+    short = times(float(told)) if told > 0.01 else f"{told:.0e}"
+    figure, axes = titled(f"{title} at the {where} block: {short}".strip(), "block", quantity)
     axes.fill_between(blocks, low, high, color=PALETTE[kind], alpha=0.25, linewidth=0)
     axes.plot(blocks, middle, color=PALETTE[kind], marker=MARKER[kind], linestyle="none", label="measured")
     axes.plot(blocks, positive(line), color=TEXT, linewidth=1.2, label="predicted")
