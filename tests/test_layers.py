@@ -22,7 +22,7 @@ TOOL = [
 LESSONS = [  # the course; all of the tool lies below it
     {"theory"},
     {"initializers", "data"},
-    {"models", "treatment", "live"},
+    {"models", "attention", "treatment", "live"},
     {"training", "figures"},
     {"explore", "audit", "exercises", "demo"},
     {"predict"},

@@ -1,6 +1,8 @@
-"""Data that needs no download: the 1,797 handwritten digits inside scikit-learn, and the adding problem."""
+"""Data that needs no download: the 1,797 handwritten digits inside scikit-learn, the adding problem, a text."""
 
+import hashlib
 import math
+from importlib.resources import files
 from typing import NamedTuple
 
 import torch
@@ -94,3 +96,36 @@ def adding_problem(length: int, examples: int = 4096, seed: int = 0) -> Dataset:
         return torch.stack([numbers, marks], dim=2), numbers.gather(1, places).sum(1)
 
     return Dataset(*draw(examples), *draw(max(examples // 4, 1)))
+
+
+class Text(NamedTuple):
+    """A text as numbers (int64), each the place of a character in ``characters``; its end is held back for testing."""
+
+    train: Tensor
+    test: Tensor
+    characters: str
+
+
+PROSE = "8cbe8828b10f9e46"  # the beginning of its hash: what was measured with the text is of this text
+
+
+def prose(test_size: float = 0.1) -> Text:
+    """Sentences of this course as they were when it got its Transformers, in small letters: 59,000 characters.
+
+    Args:
+        test_size: share of the text held back for testing, between 0 and 1.
+    Raises:
+        ValueError: for a test_size that is not between 0 and 1.
+        TypeError: for a test_size that is no number.
+    """
+    share = number("test_size", test_size, -math.inf)
+    if not 0 < share < 1:
+        raise ValueError(f"test_size must lie strictly between 0 and 1, got {test_size!r}")
+    content = files("gradclinic.course").joinpath("prose.txt").read_bytes()
+    if not hashlib.sha256(content).hexdigest().startswith(PROSE):
+        raise ValueError("prose.txt is another text than the one that was measured with")
+    text = content.decode("ascii")
+    characters = "".join(sorted(set(text)))
+    codes = torch.tensor([characters.index(character) for character in text])
+    held_back = round(len(text) * share)
+    return Text(codes[:-held_back], codes[-held_back:], characters)

@@ -10,6 +10,7 @@ from torch import nn
 
 from gradclinic import remedies
 from gradclinic.course import (
+    attention,
     audit,
     data,
     exercises,
@@ -110,6 +111,10 @@ BAD = [
     (theory.batch_norm_factor, lambda: theory.batch_norm_factor("elu"), ValueError, rf"'elu'.*{ACTIVATIONS}"),
     (theory.batch_norm_factor, lambda: theory.batch_norm_factor(torch.ones_like), ValueError, r"not be constant"),
     (theory.batch_norm_factor, lambda: theory.batch_norm_factor(1), TypeError, r"name or a callable.*1"),
+    (theory.block_flow, lambda: theory.block_flow(2, "mid", 4, 8), ValueError, r"'post' or 'pre'.*'mid'"),
+    (theory.block_flow, lambda: theory.block_flow(2, "pre", 1, 8), ValueError, r"tokens.*at least 2.*1"),
+    (theory.block_flow, lambda: theory.block_flow(2.5, "pre", 4, 8), TypeError, r"depth.*integer.*2\.5"),
+    (theory.block_flow, lambda: theory.block_flow(2, "pre", 4, 8, value_gain=-1), ValueError, r"value_gain.*-1"),
     (theory.product_rate, lambda: theory.product_rate(0, 1.0), ValueError, r"width.*at least 1.*0"),
     (theory.product_rate, lambda: theory.product_rate(4.0, 1.0), TypeError, r"width.*integer.*4\.0"),
     (theory.product_rate, lambda: theory.product_rate(4, 0.0), ValueError, r"weight_std.*above 0"),
@@ -239,6 +244,8 @@ BAD = [
     (data.digits, lambda: data.digits(seed=-3), ValueError, r"seed.*at least 0.*-3"),
     (data.digits, lambda: data.digits(seed=None), TypeError, r"seed.*integer.*None"),
     (data.sequential_digits, lambda: data.sequential_digits(seed=-1), ValueError, r"seed.*at least 0.*-1"),
+    (data.prose, lambda: data.prose(1.0), ValueError, r"test_size.*between 0 and 1.*1\.0"),
+    (data.prose, lambda: data.prose("a tenth"), TypeError, r"test_size.*'a tenth'"),
     (data.adding_problem, lambda: data.adding_problem(1), ValueError, r"length.*at least 2.*1"),
     (data.adding_problem, lambda: data.adding_problem(0), ValueError, r"length.*at least 2.*0"),
     (data.adding_problem, lambda: data.adding_problem(9, 0), ValueError, r"examples.*at least 1.*0"),
@@ -510,6 +517,25 @@ BAD = [
     (figures.step_sizes, lambda: figures.step_sizes({}, 0), ValueError, r"between 1 and 4 optimisers.*\[\]"),
     (figures.step_sizes, lambda: figures.step_sizes({"SGD": [1.0, 2.0]}, 0.5), TypeError, r"spike.*0\.5"),
     (figures.step_sizes, lambda: figures.step_sizes({"SGD": [1.0, 2.0]}, 7), ValueError, r"spike.*0 and 1, got 7"),
+    (
+        figures.by_block,
+        lambda: figures.by_block([[1.0]], [1.0], "q"),
+        ValueError,
+        r"\(3, blocks\).*\(1, 1\) and \(1,\)",
+    ),
+    (
+        figures.losses_compared,
+        lambda: figures.losses_compared({"a": [[1.0]]}, 0, {}, "t"),
+        ValueError,
+        r"part.*at least 1.*0",
+    ),
+    # attention
+    (attention.Attention, lambda: attention.Attention(10, 3), ValueError, r"multiple of heads.*10 and 3"),
+    (attention.Attention, lambda: attention.Attention(4, 2)(torch.zeros(3, 4)), ValueError, r"\(batch.*\(3, 4\)"),
+    (attention.Block, lambda: attention.Block("side", 2, 4, 2), ValueError, r"'side'.*post, pre, scaled, deepnorm"),
+    (attention.Transformer, lambda: attention.Transformer(0), ValueError, r"depth.*at least 1.*0"),
+    (attention.Transformer, lambda: attention.Transformer(1, seed=0.5), TypeError, r"seed.*integer.*0\.5"),
+    (attention.CharacterModel, lambda: attention.CharacterModel(1, characters=0), ValueError, r"characters.*1.*0"),
     # treatment
     (treatment.changes, lambda: treatment.changes("clip", "relu"), TypeError, r"Remedy.*'clip'"),
     (treatment.changes, lambda: treatment.changes(remedies.CLIP, "relu"), ValueError, r"no setting.*'clipping'"),

@@ -42,6 +42,14 @@ ORDINARY = {
         lambda: figures.gradient_profile(PROFILE, [3e-5, 5e-3, 1.0]),
         ("3 layers", "2 seeds", "1e-05", "3e-05", "vanishing"),
     ),
+    "by_block": (
+        lambda: figures.by_block([[0.1, 1.0], [0.2, 1.0], [0.4, 1.0]], [0.25, 1.0], "gradient", "Gradient"),
+        ("gradient", "2 blocks", "first block it is 0.2, predicted 0.25", "at the last 1, predicted 1"),
+    ),
+    "losses_compared": (
+        lambda: figures.losses_compared({"a": [[3.0, 2.0], [3.0, 2.5]], "b": [[2.0, 1.0]]}, 20, {"chance": 2.9}, "Two"),
+        ("Two", "40 steps", "a from 3.00 to 2.25, 2 seeds", "b from 2.00 to 1.00, 1 seeds", "chance: 2.90"),
+    ),
     "learning_curve": (
         lambda: figures.learning_curve([2.5] + [0.25] * 30, 0.93, "a net"),
         ("a net", "31 steps", "2.50", "0.25", "2.30", "0.93"),
@@ -177,6 +185,8 @@ UNUSUAL = {
     "memory for ever": lambda: figures.cell_memory({"c": [[1.0, 1.0]]}, [1.0, 1.0], INF),
     "trainings that are lost": lambda: figures.training_compared({"a": [[NAN, INF]]}, 0.0, "lost"),
     "shares that are compared": lambda: figures.training_compared({"a": [[0.0, 1.0]]}, 0.1, "t", logarithmic=False),
+    "losses that are lost": lambda: figures.losses_compared({"a": [[NAN, INF]]}, 1, {}, "lost"),
+    "blocks that get nothing": lambda: figures.by_block([[0.0, 1.0]] * 3, [1e-20, 1.0], "gradient"),
     "walk off the surface": lambda: figures.surface_walk([0, 1], [0, 1], np.eye(2), walk(-1e6), "far"),
     "walk on flat land": lambda: figures.surface_walk([0, 1], [0, 1], np.zeros((2, 2)), walk(0.5), "flat"),
     "gradient left alone": lambda: figures.clipped_arrows(torch.tensor([0.0, 1.0]), 5.0),

@@ -5,6 +5,7 @@ is computed from those measurements; nothing here says in advance what it should
 """
 
 from gradclinic.course.audit import (
+    characters,
     exploding,
     half_precision,
     identification,
@@ -37,6 +38,7 @@ __all__ = [
     "SEEDS",
     "Finding",
     "Quantity",
+    "characters",
     "claims",
     "exploding",
     "few",

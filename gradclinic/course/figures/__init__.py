@@ -4,6 +4,7 @@ They look as those of ``gradclinic.plots`` do, which are of your own run: the ti
 label (``figure.get_label()``) is its text alternative, and a colour has the same one meaning.
 """
 
+from gradclinic.course.figures.blocks import by_block
 from gradclinic.course.figures.chain import chain
 from gradclinic.course.figures.clipping import clipped_arrows, clipping_threshold, step_sizes
 from gradclinic.course.figures.depth import (
@@ -24,6 +25,7 @@ from gradclinic.course.figures.trainings import (
     accuracy_by_depth,
     against,
     learning_curve,
+    losses_compared,
     remedies,
     training_compared,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "accuracy_by_depth",
     "activation_and_slope",
     "against",
+    "by_block",
     "cell_memory",
     "chain",
     "circle",
@@ -48,6 +51,7 @@ __all__ = [
     "gradient_size",
     "learning_curve",
     "loss_along_gradient",
+    "losses_compared",
     "optimizer_paths",
     "overflow",
     "phase_diagram",

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from gradclinic.arguments import number
+from gradclinic.arguments import number, whole
 from gradclinic.course.figures.bands import bands, decade_axis, told_apart
 from gradclinic.plots.lines import loss_line
 from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, layer_count, regime, styled, titled
@@ -175,6 +175,38 @@ def remedies(ratio: Mapping[str, Sequence[float]], accuracy: Mapping[str, Sequen
         f"{len(ratio)} remedies, first over last gradient before training and test accuracy afterwards, as the median "
         f"over seeds. {middle}."
     )
+    return figure
+
+
+@styled
+def losses_compared(
+    curves: Mapping[str, Sequence[Sequence[float]]], part: int, marks: Mapping[str, float], title: str
+) -> Figure:
+    """Training losses of several networks, mean and range over seeds, beside losses that are known.
+
+    Args:
+        curves: name of a network, at most 4 -> shape (seeds, parts): the mean loss of each part of the training, nats.
+        part: steps in a part.
+        marks: name -> a loss that is known.
+        title: of the figure.
+    Raises:
+        TypeError: for a part that is no integer.
+        ValueError: for no network, more than 4, arrays of other shapes, or a part below 1.
+    """
+    known = told_apart(curves, "networks")
+    part = whole("part", part)
+    figure, axes = titled(title, "step", "training loss (nats)")
+    steps = part * np.arange(1, next(iter(known.values())).shape[1] + 1)
+    middles = bands(axes, steps, known, geometric=False)
+    for name, loss in marks.items():
+        axes.axhline(loss, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+        axes.annotate(name, (0.02, loss), xycoords=("axes fraction", "data"), va="bottom")
+    axes.legend(loc="upper right")
+    told = "; ".join(
+        f"{name} from {middle[0]:.2f} to {middle[-1]:.2f}, {len(known[name])} seeds" for name, middle in middles.items()
+    )
+    references = "; ".join(f"{name}: {loss:.2f}" for name, loss in marks.items())
+    figure.set_label(f"{title}. Training loss over {steps[-1]} steps: {told}. For comparison {references}.")
     return figure
 
 

@@ -5,6 +5,7 @@ prediction can never be computed from the measurement it is compared with.
 """
 
 from gradclinic.course.theory.activations import ACTIVATIONS, LEAK, Activation, activation_function, slope
+from gradclinic.course.theory.attention import BlockFlow, block_flow
 from gradclinic.course.theory.depth import (
     chi,
     correlation_length,
@@ -23,8 +24,10 @@ __all__ = [
     "ACTIVATIONS",
     "LEAK",
     "Activation",
+    "BlockFlow",
     "activation_function",
     "batch_norm_factor",
+    "block_flow",
     "cell_memory",
     "chi",
     "clip",
