@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from gradclinic.plots.style import PALETTE, styled, titled
+from gradclinic.plots.style import KINDS, PALETTE, styled, titled
 
 
 def _short(value: float) -> str:
@@ -44,9 +44,9 @@ def chain(names: Sequence[str], signal: Sequence[float], gradient: Sequence[floa
             textcoords="offset points",
             ha="center",
             va="center",
-            color=PALETTE["exploding"],
+            color=KINDS["plum"].color,
         )
-    axes.annotate("value", (0, 0), (0, 54), textcoords="offset points", ha="center", va="center", fontsize=9)
+    axes.annotate("value", (0, 0), (0, 54), textcoords="offset points", ha="center", va="center")
     axes.annotate(
         "gradient",
         (0, 0),
@@ -54,8 +54,7 @@ def chain(names: Sequence[str], signal: Sequence[float], gradient: Sequence[floa
         textcoords="offset points",
         ha="center",
         va="center",
-        fontsize=9,
-        color=PALETTE["exploding"],
+        color=KINDS["plum"].color,
     )
     axes.set(xlim=(-0.6, len(names) - 0.4), ylim=(-1, 1), xticks=[], yticks=[])
     axes.spines[["left", "bottom"]].set_visible(False)
