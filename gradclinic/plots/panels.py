@@ -168,9 +168,9 @@ def histogram_panel(axes: Axes, record: Record, row: int) -> str:
     axes.set_yscale("log")
     decades = np.arange(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
     decades = decades[:: math.ceil(len(decades) / 7)]
-    axes.set_yticks(
-        [math.sqrt(base * low), *(10.0**d for d in decades)], labels=["0", *(power_of_ten(int(d)) for d in decades)]
-    )
+    zero = math.log10(base * low) / 2  # where the row of zeros is called so, and no decade may stand too near
+    decades = decades[decades - zero > 0.08 * (math.log10(high) - zero)]
+    axes.set_yticks([10**zero, *(10.0**d for d in decades)], labels=["0", *(power_of_ten(int(d)) for d in decades)])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set(xlim=(0.5, len(zeros) + 0.5), ylim=(base, high * (high / low) ** 0.08))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

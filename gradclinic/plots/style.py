@@ -221,7 +221,10 @@ def positive(values: np.ndarray) -> np.ndarray:
 
 
 class _Decades(Locator):
-    """Ticks of a logarithmic axis: at most seven decades, and where there are not two, what lies between them."""
+    """Ticks of a logarithmic axis: a few decades, and where there are not two, what lies between them."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
 
     def __call__(self) -> Sequence[float]:
         return self.tick_values(*self.axis.get_view_interval())
@@ -229,7 +232,7 @@ class _Decades(Locator):
     def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         low, high = sorted(max(end, 1e-320) for end in (vmin, vmax))
         first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-        every = math.ceil((last - first + 1) / 7) or 1
+        every = math.ceil((last - first + 1) / self.most) or 1
         decades = [10.0**power for power in range(first, last + 1) if power % every == 0]
         between = [part * 10.0**power for power in range(first - 1, last + 1) for part in (1, 2, 5)]
         for ticks in (decades, between, MaxNLocator(4).tick_values(low, high)):
@@ -255,9 +258,9 @@ def _decade(value: float, _: int | None = None) -> str:
     return power_of_ten(round(power)) if abs(power - round(power)) < 1e-6 else f"{value:g}"
 
 
-def few_decades(axis: Axis) -> None:
-    """Two to seven ticks on a logarithmic axis, and no smaller ones."""
-    axis.set_major_locator(_Decades())
+def few_decades(axis: Axis, most: int = 7) -> None:
+    """Two to ``most`` ticks on a logarithmic axis, and no smaller ones."""
+    axis.set_major_locator(_Decades(most))
     axis.set_major_formatter(FuncFormatter(_decade))
     axis.set_minor_locator(NullLocator())
 
@@ -275,6 +278,7 @@ def logarithmic(axes: Axes, values: np.ndarray) -> None:
     few_decades(axes.yaxis)
     if none:
         axes.set(yticks=[])
+        axes.grid(visible=False)
 
 
 def regime(ratio: float) -> str:

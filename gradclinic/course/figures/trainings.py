@@ -137,6 +137,7 @@ def training_compared(
         decade_axis(axes, list(known.values()), reference)
     else:
         axes.set_ylim(0, 1.02)
+    axes.set_xlim(0.5, len(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(axes)
     seeds = {name: len(values) for name, values in known.items()}
@@ -175,7 +176,7 @@ def remedies(ratio: Mapping[str, Sequence[float]], accuracy: Mapping[str, Sequen
         axes.set_yticks(rows, list(ratio))
     before.set(title="Gradient before training", xlabel="first layer's over last layer's", xscale="log")
     before.axvline(1, color=TEXT, linewidth=1)
-    few_decades(before.xaxis)
+    few_decades(before.xaxis, most=3)
     after.set(title="Accuracy after training", xlabel="on test images", xlim=(0, 1.02))
     after.axvline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     gradients = ", ".join(f"{name} {np.median(values):.1e}" for name, values in ratio.items())
