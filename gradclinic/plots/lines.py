@@ -126,7 +126,7 @@ def mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, he
 
     Returns the first marker, for the legend, which says the note; none if nothing is marked.
     """
-    markers = []
+    markers: list[Line2D] = []
     for start, end in runs_apart(marked):
         if end > start:
             axes.axvspan(x[start], x[end], color=PALETTE[kind], alpha=0.12, linewidth=0)

@@ -203,12 +203,14 @@ def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
             layers, shown, color=colour, linestyle=dashes, marker=MARKER[kind], markersize=3, label=f"step {step}"
         )
         infinite = layers[np.isinf(size)]
-        cross = {"color": PALETTE["exploding"], "marker": "X", "markersize": 10, "linestyle": "none"}
-        axes.plot(infinite, np.full(len(infinite), limit), **cross, label="inf" if len(infinite) else None)
+        if len(infinite):
+            axes.plot(
+                infinite, np.full(len(infinite), limit), "X", color=PALETTE["exploding"], markersize=10, label="inf"
+            )
         lost = layers[np.isnan(size)]
         if len(lost):
             note = f"NaN from layer {lost[0]} on"
-            axes.plot(lost, np.full(len(lost), limit), **{**cross, "marker": "x", "markersize": 6}, label=note)
+            axes.plot(lost, np.full(len(lost), limit), "x", color=PALETTE["exploding"], markersize=6, label=note)
         known = shown[np.isfinite(shown)]
         most = f"largest {known.max():.2g}" if len(known) else "none finite"
         infinity = f", inf in layer {infinite[0]}" if len(infinite) else ""

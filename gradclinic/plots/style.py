@@ -53,6 +53,8 @@ KINDS = {
     "wine": Kind("#5c0d26", "h", (0, (1, 1))),
 }
 
+# Where a walk begins: around its first point, which stays to be seen.
+RING: dict[str, Any] = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "color": TEXT, "linestyle": "none"}
 LETTERS = 12  # points; where a page shows a figure at its narrowest, they are 12 pixels
 SIZE = (4.7, 3.6)  # inches
 _STYLE: dict[Any, Any] = {  # versions of matplotlib differ in the type of the keys
@@ -227,7 +229,7 @@ class _Decades(Locator):
         self.most = most
 
     def __call__(self) -> Sequence[float]:
-        return self.tick_values(*self.axis.get_view_interval())
+        return self.tick_values(*self.axis.get_view_interval())  # type: ignore[union-attr]  # set by the axis
 
     def tick_values(self, vmin: float, vmax: float) -> Sequence[float]:
         low, high = sorted(max(end, 1e-320) for end in (vmin, vmax))

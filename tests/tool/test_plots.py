@@ -14,9 +14,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from gradclinic import plots
-from gradclinic.plots import PALETTE, TEXT
+from gradclinic.plots import KINDS, PALETTE, TEXT
 from gradclinic.plots.lines import drawn_rows
 from gradclinic.record import HISTOGRAM_EDGES, Record
+from tests.helpers.colours import contrast
 from tests.helpers.drawn import (
     Drawing,
     by_label,
@@ -237,17 +238,14 @@ def test_a_figure_is_the_same_each_time(name):
 
 
 def test_colours_are_far_enough_apart_to_be_told_in_print():
-    def lightness(colour: str) -> float:
-        channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    for name, colour in {**PALETTE, "text": TEXT}.items():
-        contrast = 1.05 / (lightness(colour) + 0.05)
-        assert contrast >= 4.5, f"{name} has a contrast of {contrast:.2f} on white, and needs 4.5 (WCAG 1.4.3)"
+    for name, colour in {**PALETTE, **{name: kind.color for name, kind in KINDS.items()}, "text": TEXT}.items():
+        assert contrast(colour, "#ffffff") >= 4.5, f"{name} is too pale on white (WCAG 1.4.3)"
     assert len(set(plots.MARKER.values())) == len(set(map(str, plots.DASHES.values()))) == len(PALETTE), (
         "a colour never stands alone: each regime has a marker and a line of its own"
     )
+    looks = list(KINDS.values())
+    assert len({kind.marker for kind in looks} | set(plots.MARKER.values())) == len(KINDS) + len(PALETTE)
+    assert len({str(kind.linestyle) for kind in looks}) == len(KINDS)
 
 
 @pytest.mark.parametrize(

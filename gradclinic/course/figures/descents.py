@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gradclinic.arguments import number
-from gradclinic.plots.style import KINDS, MARKER, PALETTE, TEXT, few_decades, legend, positive, styled, titled
+from gradclinic.plots.style import KINDS, MARKER, PALETTE, RING, TEXT, few_decades, legend, positive, styled, titled
 
 
 @styled
@@ -38,8 +38,7 @@ def optimizer_paths(paths: Mapping[str, ArrayLike], hessian: ArrayLike, title: s
     for (name, walk), kind in zip(walks.items(), KINDS.values(), strict=False):
         shown = np.clip(walk, -20 * extent, 20 * extent)  # of a step far out of the picture the direction can be seen
         axes.plot(*shown.T, **kind._asdict(), markersize=3, linewidth=1, label=name)
-    ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "color": TEXT, "linestyle": "none"}
-    axes.plot(*start, **ring, label="start")
+    axes.plot(*start, **RING, label="start")
     axes.plot(0, 0, marker="+", markersize=11, color=TEXT, linestyle="none", label="minimum")
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
     axes.grid(False)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gradclinic.arguments import number
-from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, few_decades, legend, positive, styled, titled
+from gradclinic.plots.style import DASHES, MARKER, PALETTE, RING, TEXT, few_decades, legend, positive, styled, titled
 
 
 @styled
@@ -34,8 +34,7 @@ def descent_path(path: Tensor, curvatures: Sequence[float]) -> Figure:
     levels = bowl.max() * np.linspace(0.02, 1, 9) ** 2
     axes.contour(x, y, bowl, levels=levels, colors=PALETTE["neutral"], linewidths=0.7, alpha=0.6)
     axes.plot(walk[:, 0], walk[:, 1], color=PALETTE[kind], marker=MARKER[kind], linewidth=1.2)
-    ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "color": TEXT, "linestyle": "none"}
-    axes.plot(*walk[0], **ring, label="start")
+    axes.plot(*walk[0], **RING, label="start")
     axes.plot(0, 0, marker="+", markersize=11, color=TEXT, linestyle="none", label="minimum")
     legend(axes)
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
@@ -148,8 +147,7 @@ def surface_walk(
     # a step far out of the picture is drawn as long as the picture: the line's direction is what can be seen of it
     shown = np.clip(walk, low - 20 * (high - low), high + 20 * (high - low))
     axes.plot(*shown.T, color=PALETTE[kind], marker=MARKER[kind], linewidth=0.9, markersize=3)
-    ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "color": TEXT, "linestyle": "none"}
-    axes.plot(*walk[0], **ring, label="start")
+    axes.plot(*walk[0], **RING, label="start")
     legend(axes)
     axes.set(xlim=(across[0], across[-1]), ylim=(up[0], up[-1]))
     axes.grid(False)
