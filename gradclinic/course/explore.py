@@ -17,57 +17,77 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import matplotlib
 from IPython.display import HTML
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
-from gradclinic.plots.style import PALETTE, TEXT
+from gradclinic.plots.style import KINDS, PALETTE, TEXT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_WIDE = 6  # inches: more than a narrow window shows in readable letters
+_COLOURS = PALETTE | {name: kind.color for name, kind in KINDS.items()}
 _MOST_FRAMES = 250  # beyond this a page weighs more than a reader on a phone should have to load
 _CUT = "\ue000"  # in no text: between parts of a drawing that may be the same in another
 
 
-def _alternative(figure: Figure) -> str:
-    if not isinstance(figure, Figure):
+def _alternative(figure: Figure | SubFigure) -> str:
+    if not isinstance(figure, (Figure, SubFigure)):
         raise TypeError(f"expected a matplotlib Figure, got {figure!r}")
     if not figure.get_label():
         raise ValueError("this figure has no text alternative; give it one with figure.set_label('...')")
     return str(figure.get_label())
 
 
-def _svg(figure: Figure, text: str, key: str) -> str:
-    """The figure as inline SVG: letters stay letters, colours follow the page's theme, ids are unique to ``key``.
+class _Drawing(NamedTuple):
+    """A figure, or one panel of it, and the words for it."""
 
-    A cut stands before each group: an axis, a line, a legend. ``text`` is said in its place.
+    figure: Figure
+    panel: SubFigure | None
+    words: str
+
+
+def _drawings(figure: Figure, text: str) -> list[_Drawing]:
+    """A figure of several panels is several drawings: they stand side by side where there is room."""
+    if not figure.subfigs:
+        return [_Drawing(figure, None, text)]
+    return [_Drawing(figure, panel, _alternative(panel)) for panel in figure.subfigs]
+
+
+def _svg(drawing: _Drawing, key: str) -> str:
+    """As inline SVG: letters stay letters, colours follow the page's theme, ids are unique to ``key``.
+
+    A cut stands before each group: an axis, a line, a legend. What stands at an axis is still known as its ticks.
     """
+    figure, panel, words = drawing
     buffer = io.StringIO()
+    others = [other for other in figure.subfigs if panel is not None and other is not panel and other.get_visible()]
+    box = None if panel is None else panel.bbox.transformed(figure.dpi_scale_trans.inverted())
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        for other in others:
+            other.set_visible(False)
+        nothing = {"Date": None, "Creator": None}
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing, bbox_inches=box)
+        for other in others:
+            other.set_visible(True)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = svg.replace('<g id="', f'{_CUT}<g id="')
+    svg = re.sub(r' id="([xy]tick)_\d+"', r' class="\1"', svg)
     svg = re.sub(r' id="[a-zA-Z]+[a-zA-Z0-9.]*_\d+"', "", svg)  # figure_1, axes_2, ...: nothing refers to them
     # a hundredth of a point is finer than any screen; what stands between tags is text for the reader
     svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"(\d\.\d{2})\d+", r"\1", tag[0]), svg)
     svg = re.sub(r"\s*\n\s*", " ", svg)
-    for name, colour in PALETTE.items():
+    for name, colour in _COLOURS.items():
         svg = svg.replace(colour, f"var(--gradclinic-{name}, {colour})")
     svg = svg.replace(TEXT, "currentColor")
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(text)}" ', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(words)}" ', 1)
 
 
 def _row(figures: Sequence[Figure], texts: Sequence[str], key: str) -> str:
-    """One figure, or several that stand side by side where there is room and below each other where there is not."""
-    pairs = zip(figures, texts, strict=True)
-    drawings = _CUT.join(_svg(figure, text, f"{key}-{i}") for i, (figure, text) in enumerate(pairs))
-    if max(figure.get_figwidth() for figure in figures) > _WIDE:
-        # it keeps a readable size and scrolls by itself, by keyboard too
-        wide = 'class="gradclinic-figures gradclinic-wide" role="group" aria-label="wide" tabindex="0"'
-        return f"<div {wide}>{drawings}</div>"
-    return f'<div class="gradclinic-figures">{drawings}</div>'
+    """Drawings that stand side by side where there is room and below each other where there is not."""
+    drawings = [drawing for pair in zip(figures, texts, strict=True) for drawing in _drawings(*pair)]
+    drawn = _CUT.join(_svg(drawing, f"{key}-{i}") for i, drawing in enumerate(drawings))
+    return f'<div class="gradclinic-figures">{drawn}</div>'
 
 
 def show(*figures: Figure) -> HTML:

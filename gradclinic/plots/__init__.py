@@ -2,6 +2,7 @@
 
 A figure's title states what it shows, and its label (``figure.get_label()``) is its text alternative. One colour has
 one meaning, here and in ``gradclinic.course.figures``, and never stands alone: a marker or a line style says the same.
+Kinds that have none of these meanings are told apart by ``KINDS``.
 """
 
 try:
@@ -21,10 +22,11 @@ from gradclinic.plots.records import (
     update_ratios,
     weight_growth,
 )
-from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, regime
+from gradclinic.plots.style import DASHES, KINDS, MARKER, PALETTE, TEXT, regime
 
 __all__ = [
     "DASHES",
+    "KINDS",
     "MARKER",
     "PALETTE",
     "TEXT",

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
 
 from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, Dashes
 from gradclinic.record import Record
@@ -96,25 +95,6 @@ def trajectories(
     return shown
 
 
-def legend(axes: Axes, lines: Sequence[Line2D], names: Sequence[str] | None = None, columns: int = 4) -> None:
-    """Below the axes, where no line runs. Long names of modules lose their beginning, which they share."""
-    names = [str(line.get_label()) for line in lines] if names is None else names
-    short = [(name if len(name) <= 24 else f"…{name[-23:]}").lstrip("_") for name in names]
-    axes.legend(
-        lines,
-        short,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        # half an inch down, below the numbers and the name of the x axis, however tall the axes are
-        bbox_transform=axes.transAxes + ScaledTranslation(0, -0.46, axes.figure.dpi_scale_trans),
-        ncols=columns,
-        handlelength=2.2,
-        columnspacing=1,
-        fontsize=9,
-        borderaxespad=0,
-    )
-
-
 def step_axis(axes: Axes, record: Record) -> None:
     """The steps as x axis; a single step is a point in the middle."""
     axes.set_xlabel("step")
@@ -129,16 +109,7 @@ def loss_line(axes: Axes, step: np.ndarray, loss: np.ndarray, chance: float, kin
     step, loss = step[rows], loss[rows]
     axes.plot(step, loss, color=PALETTE[kind], linewidth=1, marker=MARKER[kind], markevery=isolated(loss))
     if not math.isnan(chance):
-        axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-        axes.annotate(
-            "guessing",
-            (1, chance),
-            xytext=(0, 4),
-            xycoords=("axes fraction", "data"),
-            textcoords="offset points",
-            ha="right",
-            va="bottom",
-        )
+        axes.axhline(chance, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="guessing")
 
 
 def lost_steps(record: Record, values: np.ndarray) -> np.ndarray:
@@ -150,12 +121,16 @@ def lost_steps(record: Record, values: np.ndarray) -> np.ndarray:
     return odd
 
 
-def mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, height: float = 0.96) -> None:
-    """Where on the x axis a value has no place among the others: a marker and a shade for each run, the note once."""
+def mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, height: float = 0.96) -> list[Line2D]:
+    """Where on the x axis a value has no place among the others: a marker and a shade for each run.
+
+    Returns the first marker, for the legend, which says the note; none if nothing is marked.
+    """
+    markers: list[Line2D] = []
     for start, end in runs_apart(marked):
         if end > start:
             axes.axvspan(x[start], x[end], color=PALETTE[kind], alpha=0.12, linewidth=0)
-        axes.plot(
+        markers += axes.plot(
             [x[start]],
             [height],
             transform=axes.get_xaxis_transform(),
@@ -163,30 +138,19 @@ def mark(axes: Axes, x: np.ndarray, marked: np.ndarray, note: str, kind: str, he
             marker="x" if kind == "exploding" else MARKER[kind],
             markersize=6,
             linestyle="none",
+            label=None if markers else note,
         )
-    if marked.any():
-        first = int(np.argmax(marked))
-        late = first > len(x) / 2
-        axes.annotate(
-            note,
-            (x[first], height),
-            xycoords=("data", "axes fraction"),
-            xytext=(-6 if late else 6, 0),
-            textcoords="offset points",
-            ha="right" if late else "left",
-            va="center",
-            color=PALETTE[kind],
-        )
+    return markers[:1]
 
 
-def mark_lost(axes: Axes, record: Record, values: np.ndarray) -> str:
-    """Mark the steps that were lost, and say so in words; "" if there are none."""
+def mark_lost(axes: Axes, record: Record, values: np.ndarray) -> tuple[str, list[Line2D]]:
+    """Mark the steps that were lost, and say so in words; "" and no marker if there are none."""
     lost = lost_steps(record, values)
     if not lost.any():
-        return ""
+        return "", []
     first = record.step[np.argmax(lost)]
-    mark(axes, record.step, lost, "not finite", "exploding")
-    return f" Not finite in {int(lost.sum())} of {len(lost)} recorded steps, for the first time at step {first}."
+    words = f" Not finite in {int(lost.sum())} of {len(lost)} recorded steps, for the first time at step {first}."
+    return words, mark(axes, record.step, lost, "not finite", "exploding")
 
 
 def last_finite(values: np.ndarray, index: int) -> str:

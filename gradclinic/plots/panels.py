@@ -14,7 +14,6 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from gradclinic.plots.lines import (
     last_finite,
-    legend,
     loss_line,
     lost_steps,
     mark,
@@ -31,9 +30,11 @@ from gradclinic.plots.style import (
     Dashes,
     first_middle_last,
     layer_count,
+    legend,
     logarithmic,
     nothing_to_show,
     positive,
+    power_of_ten,
     regime,
 )
 from gradclinic.record import HISTOGRAM_EDGES, Record
@@ -60,7 +61,8 @@ def loss_panel(axes: Axes, record: Record) -> str:
         logarithmic(axes, np.append(finite, chance))
     else:
         axes.set_ylim(min([0.0, *finite]), 1.15 * top if top > 0 else 1)
-    words = mark_lost(axes, record, loss)
+    words, _ = mark_lost(axes, record, loss)
+    legend(axes)
     step_axis(axes, record)
     guessing = "" if math.isnan(chance) else f"; guessing has {chance:.2f}"
     return f"Loss over {len(loss)} recorded steps, from {start:.3g} to {end:.3g} at the end{guessing}.{words}"
@@ -72,9 +74,10 @@ def norms_panel(axes: Axes, record: Record) -> str:
     axes.set(title="Gradient norm of each layer, step by step", ylabel="norm of the weight gradient")
     named = first_middle_last(len(names))
     shown = positive(norms)
-    legend(axes, trajectories(axes, record, shown, names, named))
+    lines = trajectories(axes, record, shown, names, named)
     logarithmic(axes, shown)
-    words = mark_lost(axes, record, norms)
+    words, marks = mark_lost(axes, record, norms)
+    legend(axes, [*lines, *marks])
     step_axis(axes, record)
     zero = [f"{names[n]} in {int((norms[:, n] == 0).sum())}" for n in named if (norms[:, n] == 0).any()]
     zeros = f" Exactly 0, so not on the axis: {', '.join(zero)} steps." if zero else ""
@@ -101,11 +104,12 @@ def flow_panel(axes: Axes, record: Record, row: int) -> str:
     words = ""
     for marked, note, sign, height in (
         (lost, "not finite", "exploding", 0.96),
-        (norms == 0, "0", "vanishing", 0.04),
+        (norms == 0, "exactly 0", "vanishing", 0.04),
         (np.isnan(norms) & ~lost, "no gradient", "neutral", 0.12),
     ):
         mark(axes, layers, marked, note, sign, height)
         words += f" {note.capitalize()}: {_listed(layers[marked])}." if marked.any() else ""
+    legend(axes)
     axes.set_xlim(0.5, len(norms) + 0.5)  # also where no point can be drawn
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return (
@@ -159,22 +163,23 @@ def histogram_panel(axes: Axes, record: Record, row: int) -> str:
             path = Path.make_compound_path(*cells)
             axes.add_patch(PathPatch(path, facecolor=PALETTE[kind], alpha=ink, linewidth=0, label=f"from {least:.0%}"))
     layers = np.arange(1, len(zeros) + 1)
-    axes.plot(layers, middle, color=TEXT, linewidth=0.8, marker="_", markersize=5, label="middle entry above 0")
+    line = axes.plot(layers, middle, color=TEXT, linewidth=0.8, marker="_", markersize=5, label="middle entry above 0")
     axes.axhline(low, color=TEXT, linewidth=0.8)
     axes.set_yscale("log")
     decades = np.arange(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
     decades = decades[:: math.ceil(len(decades) / 7)]
-    axes.set_yticks(
-        [math.sqrt(base * low), *(10.0**d for d in decades)], labels=["0", *(f"$10^{{{d}}}$" for d in decades)]
-    )
+    zero = math.log10(base * low) / 2  # where the row of zeros is called so, and no decade may stand too near
+    decades = decades[decades - zero > 0.08 * (math.log10(high) - zero)]
+    axes.set_yticks([10**zero, *(10.0**d for d in decades)], labels=["0", *(power_of_ten(int(d)) for d in decades)])
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set(xlim=(0.5, len(zeros) + 0.5), ylim=(base, high * (high / low) ** 0.08))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(False)
-    mark(axes, layers, lost, "not finite", "exploding")
+    marks = mark(axes, layers, lost, "not finite", "exploding")
     words = f" Not finite: {_listed(layers[lost])}." if lost.any() else ""
     without = (total == 0) & ~lost
-    mark(axes, layers, without, "no gradient", "neutral")
+    marks += mark(axes, layers, without, "no gradient", "neutral")
+    legend(axes, [*line, *marks])
     words += f" No gradient: {_listed(layers[without])}." if without.any() else ""
     first, last = ("no size" if math.isnan(m) else f"{m:.0e}" for m in (middle[0], middle[-1]))
     axes.set_title(f"Middle gradient: {first} to {last}, step {record.step[row]}")
@@ -202,11 +207,10 @@ def updates_panel(axes: Axes, record: Record, layers: Sequence[int]) -> str:
     names = [record.layers[layer - 1] for layer in layers]
     shown = positive(ratios)
     lines = trajectories(axes, record, shown, names, range(len(names)))
-    axes.axhline(1e-3, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("1e-3", (1, 1e-3), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    usual = axes.axhline(1e-3, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="10⁻³, usual")
     logarithmic(axes, np.append(shown, 1e-3))
-    legend(axes, lines)
-    words = mark_lost(axes, record, ratios)
+    words, marks = mark_lost(axes, record, ratios)
+    legend(axes, [*lines, usual, *marks])
     step_axis(axes, record)
     last = ", ".join(f"{name} {last_finite(ratios, n)}" for n, name in enumerate(names))
     return (
@@ -226,13 +230,14 @@ def growth_panel(axes: Axes, record: Record) -> str:
     if not math.isnan(high):
         axes.set_title(f"Weights: {low:.3g} to {high:.3g} times the start")
     named = first_middle_last(len(names))
-    legend(axes, trajectories(axes, record, shown, names, named))
+    lines = trajectories(axes, record, shown, names, named)
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     if high > 10 or low < 0.1:
         logarithmic(axes, shown)
     elif not math.isnan(high):
         axes.set_ylim(0, 1.15 * max(1.3, high))
-    words = mark_lost(axes, record, norms)
+    words, marks = mark_lost(axes, record, norms)
+    legend(axes, [*lines, *marks])
     step_axis(axes, record)
     ends = ", ".join(f"{names[n]} {last_finite(growth, n)}" for n in named)
     return (
@@ -266,10 +271,10 @@ def units_panel(axes: Axes, record: Record) -> str:
         parts.append(f"At the end {word}: {ends}; at most {max(last):.0%} of an activation.")
     if not lines:
         return nothing_to_show(axes, "no activation gave a number")
-    words = mark_lost(axes, record, np.where(faulty, math.inf, 0))
-    axes.set_title(f"Units at the end: at most {', '.join(title)}")
+    words, marks = mark_lost(axes, record, np.where(faulty, math.inf, 0))
+    axes.set_title(f"At the end at most {', '.join(title)}")
     axes.set_ylim(-0.03, 1.03)
-    legend(axes, lines, labels, 4 if len(kinds) == 1 else 2)
+    legend(axes, [*lines, *marks], [*labels, *(str(mark.get_label()) for mark in marks)])
     step_axis(axes, record)
     return (
         f"Share of saturated units (tanh, sigmoid) and dead units (ReLU) of {len(names)} activations over "

@@ -23,13 +23,15 @@ from gradclinic.plots.style import (
     DASHES,
     MARKER,
     PALETTE,
-    SIZE,
     TEXT,
     alone,
     few_decades,
     first_middle_last,
     layer_count,
+    legend,
+    panels,
     positive,
+    short,
     styled,
     titled,
 )
@@ -37,7 +39,6 @@ from gradclinic.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.typing import HashableList
 
 
 def _recorded(record: Record) -> None:
@@ -189,7 +190,7 @@ def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
         whole("each of rows", row, -count, count - 1)
     limit = float(torch.finfo(torch.float32).max)
     first = record.first_nonfinite
-    title = "Every layer is finite" if first is None else f"Step {first[0]}: {first[1]} is the first not finite"
+    title = "Every layer is finite" if first is None else f"Step {first[0]}: {short(first[1])} is the first not finite"
     figure, axes = titled(title, "layer, from the input", "root mean square of its output")
     layers = np.arange(1, len(record.layers) + 1)
     told = []
@@ -202,35 +203,32 @@ def signal_by_step(record: Record, rows: Sequence[int] | None = None) -> Figure:
             layers, shown, color=colour, linestyle=dashes, marker=MARKER[kind], markersize=3, label=f"step {step}"
         )
         infinite = layers[np.isinf(size)]
-        axes.plot(
-            infinite, np.full(len(infinite), limit), color=PALETTE["exploding"], marker="X", markersize=10, ls="none"
-        )
         if len(infinite):
-            axes.annotate(
-                "inf", (infinite[0], limit), xytext=(0, 7), textcoords="offset points", ha="center", color=TEXT
+            axes.plot(
+                infinite, np.full(len(infinite), limit), "X", color=PALETTE["exploding"], markersize=10, label="inf"
             )
         lost = layers[np.isnan(size)]
         if len(lost):
-            axes.text(0.98, 0.5, f"NaN from layer {lost[0]} on", ha="right", transform=axes.transAxes)
+            note = f"NaN from layer {lost[0]} on"
+            axes.plot(lost, np.full(len(lost), limit), "x", color=PALETTE["exploding"], markersize=6, label=note)
         known = shown[np.isfinite(shown)]
         most = f"largest {known.max():.2g}" if len(known) else "none finite"
         infinity = f", inf in layer {infinite[0]}" if len(infinite) else ""
         told.append(f"step {step}: {most}{infinity}{f', NaN from layer {lost[0]} on' if len(lost) else ''}")
-    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
-    axes.annotate("largest float32", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="largest float32")
     axes.set_yscale("log")
     axes.set_ylim(top=limit * 1e7)
-    few_decades(axes)
+    few_decades(axes.yaxis)
     axes.set_xlim(0.5, len(layers) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.legend(loc="outside lower center", ncols=len(rows), handlelength=2.2, columnspacing=1.2)
+    legend(axes)
     figure.set_label(f"Root mean square of the output of {len(layers)} layers, logarithmic. {'; '.join(told)}.")
     return figure
 
 
 @styled
 def dashboard(record: Record) -> Figure:
-    """Everything a record holds, in one figure: what happened to the loss above, to each layer below.
+    """Everything a record holds, in one figure: what happened to the loss first, then to each layer.
 
     The panels are those of ``loss_curve``, ``gradient_norms``, ``gradient_flow``, ``gradient_histograms`` (if
     recorded), ``update_ratios``, ``weight_growth`` and ``units``. The two over layers show the last recorded step whose
@@ -246,7 +244,7 @@ def dashboard(record: Record) -> Figure:
     named = [index + 1 for index in first_middle_last(len(record.layers))]
     finite = np.flatnonzero(np.isfinite(record.gradient_norm).any(1) & ~record.nonfinite.any(1))
     row = int(finite[-1]) if len(finite) else -1
-    panels: dict[str, Callable[[Axes, Record], str]] = {
+    drawn: dict[str, Callable[[Axes, Record], str]] = {
         "loss": loss_panel,
         "norms": norms_panel,
         "flow": functools.partial(flow_panel, row=row),
@@ -255,20 +253,17 @@ def dashboard(record: Record) -> Figure:
         "growth": growth_panel,
         "units": units_panel,
     }
-    rows: list[HashableList[str]] = [["norms", "updates"], ["growth", "units"]]
-    if record.histogram.shape[2] > 0:
-        rows = [["loss", "loss"], ["flow", "histograms"], *rows]
-    else:
-        del panels["histograms"]
-        rows = [["loss", "flow"], *rows]
-    figure = Figure(figsize=(2 * SIZE[0], len(rows) * SIZE[1]))
-    axes = figure.subplot_mosaic(rows)
-    words = [panel(axes[name], record) for name, panel in panels.items()]
+    if record.histogram.shape[2] == 0:
+        del drawn["histograms"]
     where = record.first_nonfinite
-    place = "" if where is None else where[1] if where[2] == "loss" else f"the {where[2]} of {where[1]}"
-    first = f" Inf or NaN first seen at step {where[0]}, in {place}." if where else ""
-    figure.set_label(
-        f"Dashboard of {len(panels)} panels: {len(record.step)} recorded steps, {layer_count(len(record.layers))}."
-        f"{first} {' '.join(words)}"
-    )
+    spot = "" if where is None else where[1] if where[2] == "loss" else f"the {where[2]} of {where[1]}"
+    first = f" Inf or NaN first seen at step {where[0]}, in {spot}." if where else ""
+    size = f"{len(record.step)} recorded steps, {layer_count(len(record.layers))}"
+    told = [f"Dashboard of {len(drawn)} panels: {size}.{first}"]
+    figure, places = panels(len(drawn))
+    for place, panel in zip(places, drawn.values(), strict=True):
+        told.append(panel(place.subplots(), record))
+        place.set_label(told[-1])
+    places[0].set_label(" ".join(told[:2]))
+    figure.set_label(" ".join(told))
     return figure

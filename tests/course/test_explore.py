@@ -7,6 +7,7 @@ import re
 from html import escape
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from IPython.display import HTML
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from gradclinic.course import figures
 from gradclinic.course.explore import explore, show
-from gradclinic.plots import PALETTE, TEXT
+from gradclinic.plots import KINDS, PALETTE, TEXT
 from tests.helpers.browser import new_page, repainted
 
 
@@ -308,6 +309,36 @@ def test_several_figures_stand_in_one_row_each_with_its_text():
     assert html.count("gradclinic-figures") == 1
 
 
+def several(*words: str) -> Figure:
+    """A figure of panels side by side, each with its words."""
+    figure = Figure(figsize=(2 * len(words), 1))
+    for panel, text in zip(np.atleast_1d(figure.subfigures(1, len(words))), words, strict=True):
+        panel.subplots().set_title(f"title of {text}")
+        panel.set_label(text)
+    figure.set_label("all of them")
+    return figure
+
+
+def test_each_panel_of_a_figure_is_a_drawing_of_its_own_so_that_they_can_stack():
+    figure = several("one", "two", "three")
+    html = show(figure).data
+    assert re.findall(r'aria-label="([^"]+)"', html) == ["one", "two", "three"]
+    for svg, text in zip(re.findall(r"<svg.*?</svg>", html, re.DOTALL), ("one", "two", "three"), strict=True):
+        assert re.findall(r"title of (\w+)", svg) == [text], "it holds its own panel and no other"
+        assert 'viewBox="0 0 144 72"' in svg, "and is as wide as its part of the figure"
+    assert all(panel.get_visible() for panel in figure.subfigs), "the figure is left as it was"
+    explorer = explore(lambda n: several(f"left {n}", f"right {n}"), n=[1, 2])
+    assert re.findall(r'aria-label="([^"]+)"', frames(explorer)[1]) == ["left 2", "right 2"]
+    figure.subfigs[1].set_label("")
+    with pytest.raises(ValueError, match="text alternative"):
+        show(figure)
+
+
+def test_what_stands_at_an_axis_is_known_as_its_ticks():
+    soup = BeautifulSoup(show(figures.activation_and_slope("tanh")).data, "html.parser")
+    assert [tick.text.strip() for tick in soup.select(".ytick")] == ["−1.0", "−0.5", "0.0", "0.5", "1.0"]
+
+
 @pytest.mark.parametrize("text", ["a < b & c", 'she said "no"', "σ_w² ≥ 1"])
 def test_the_text_alternative_survives_any_sign(text):
     svg = re.search(r"<svg.*</svg>", show(picture(text)).data, re.DOTALL).group()
@@ -347,9 +378,10 @@ def test_the_same_figure_is_the_same_text_each_time():
 
 
 def test_every_colour_follows_the_theme_of_the_page():
-    shown = "".join(show(picture(f"in {name}", colour)).data for name, colour in {**PALETTE, "text": TEXT}.items())
+    colours = PALETTE | {name: kind.color for name, kind in KINDS.items()}
+    shown = "".join(show(picture(f"in {name}", colour)).data for name, colour in {**colours, "text": TEXT}.items())
     shown += show(*real()).data
-    for name, colour in PALETTE.items():
+    for name, colour in colours.items():
         assert f"var(--gradclinic-{name}, {colour})" in shown, f"{name} should be a variable with a fallback"
     assert "currentColor" in shown, "text takes the colour of the page's text"
     assert TEXT not in shown, "and no other"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -44,6 +45,9 @@ SMALL = """svgs => svgs.flatMap(svg => {
     const small = (text) => parseFloat(getComputedStyle(text).fontSize) * scale < 12;
     return [...svg.querySelectorAll('text')].filter(small).map(text => text.textContent);
 })"""
+
+
+LEGIBLE = Path(__file__).with_name("legible.js").read_text()  # a function of drawings by matplotlib
 
 
 def check_letters(drawings) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gradclinic.plots import PALETTE, TEXT
+from gradclinic.plots import KINDS, PALETTE, TEXT
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,11 @@ def stands_alone(drawing: Drawing) -> None:
 
 def other_colours(drawing: Drawing) -> set[str]:
     """Colours that would not follow the page's theme."""
-    return set(re.findall(r"#[0-9a-fA-F]{6}\b", drawing.svg)) - {*PALETTE.values(), TEXT}
+    return set(re.findall(r"#[0-9a-fA-F]{6}\b", drawing.svg)) - {
+        *PALETTE.values(),
+        *(kind.color for kind in KINDS.values()),
+        TEXT,
+    }
 
 
 def without_dates(drawing: str) -> str:
@@ -99,6 +103,11 @@ def level(figure: Figure, y: float) -> bool:
 def by_label(axes: Axes) -> dict[str, np.ndarray]:
     """y of every line, by what the legend calls it."""
     return {artist.get_label(): np.asarray(artist.get_ydata(), dtype=float) for artist in axes.get_lines()}
+
+
+def explained(figure: Figure) -> list[str]:
+    """What the legend below the axes says."""
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
 def shades(axes: Axes) -> list[tuple[float, float]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from gradclinic.arguments import number, whole
 from gradclinic.course import theory
 from gradclinic.course.figures.bands import bands, decade_axis, told_apart
-from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, positive, styled, titled
+from gradclinic.plots.style import DASHES, KINDS, MARKER, PALETTE, TEXT, Kind, legend, positive, styled, titled
 
 
 @styled
@@ -29,25 +29,26 @@ def clipped_arrows(gradient: Tensor, threshold: float) -> Figure:
     gradient = torch.as_tensor(gradient, dtype=torch.float64)
     if gradient.shape != (2,) or not 0 < float(gradient.norm()) < math.inf:
         raise ValueError(f"gradient must be two numbers that are not both 0, got {gradient.tolist()}")
-    ways = {"by value": ("exploding", theory.clip(gradient, value=threshold))}
-    ways["by norm"] = ("healthy", theory.clip(gradient, norm=threshold))
+    norm, value = KINDS["plum"], KINDS["ochre"]
+    ways = {"by value": (value, theory.clip(gradient, value=threshold))}
+    ways["by norm"] = (norm, theory.clip(gradient, norm=threshold))
     turn = math.degrees(torch.atan2(gradient[1], gradient[0]) - torch.atan2(*ways["by value"][1].flip(0)))
     figure, axes = titled(
-        f"By value it turns by {abs(turn):.0f}°, by norm by 0°", "gradient of weight 1", "of weight 2"
+        f"By value it turns by {abs(turn):.0f}°, by norm by 0°", "gradient of weight 1", "gradient of weight 2"
     )
     extent = 1.15 * max(threshold, float(gradient.abs().max()))
     angle = np.linspace(0, 2 * np.pi, 97)
-    axes.plot(threshold * np.cos(angle), threshold * np.sin(angle), color=PALETTE["healthy"], linewidth=1, alpha=0.7)
+    axes.plot(threshold * np.cos(angle), threshold * np.sin(angle), color=norm.color, linewidth=1, alpha=0.7)
     square = threshold * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
-    axes.plot(*square.T, color=PALETTE["exploding"], linewidth=1, linestyle=(0, (5, 2)), alpha=0.7)
-    arrows = {"gradient": ("neutral", gradient), **ways}
+    axes.plot(*square.T, color=value.color, linewidth=1, linestyle=(0, (5, 2)), alpha=0.7)
+    arrows = {"gradient": (Kind(PALETTE["neutral"], MARKER["neutral"], DASHES["neutral"]), gradient), **ways}
     for name, (kind, arrow) in arrows.items():
         end = arrow.tolist()
-        axes.plot([0, end[0]], [0, end[1]], color=PALETTE[kind], linestyle=DASHES[kind], linewidth=2)
-        axes.plot(*end, color=PALETTE[kind], marker=MARKER[kind], markersize=8, linestyle="none", label=name)
+        axes.plot([0, end[0]], [0, end[1]], color=kind.color, linestyle=kind.linestyle, linewidth=2)
+        axes.plot(*end, color=kind.color, marker=kind.marker, markersize=8, linestyle="none", label=name)
     axes.set(xlim=(-0.15 * extent, extent), ylim=(-0.15 * extent, extent))
     axes.set_aspect("equal")
-    figure.legend(loc="outside right upper")
+    legend(axes)
     figure.set_label(
         f"Gradient ({gradient[0]:.3g}, {gradient[1]:.3g}) with threshold {threshold:.3g}. By norm it becomes "
         f"({ways['by norm'][1][0]:.3g}, {ways['by norm'][1][1]:.3g}), the same direction; by value "
@@ -78,11 +79,13 @@ def clipping_threshold(norms: Sequence[float], threshold: float, accuracy: float
     title = f"{share:.0%} of the steps are above {threshold:.2g}"
     figure, axes = titled(title if accuracy is None else f"{title}: accuracy {accuracy:.2f}", "step", "gradient norm")
     steps, shown = np.arange(1, len(sizes) + 1), positive(sizes)
-    for part, kind, name in ((~above, "healthy", "left alone"), (above, "exploding", "shortened")):
-        axes.plot(steps[part], shown[part], color=PALETTE[kind], marker=MARKER[kind], linestyle="none", label=name)
+    for part, kind, name in ((~above, "plum", "left alone"), (above, "ochre", "shortened")):
+        axes.plot(
+            steps[part], shown[part], color=KINDS[kind].color, marker=KINDS[kind].marker, linestyle="none", label=name
+        )
     axes.axhline(threshold, color=TEXT, linewidth=1.2, linestyle=(0, (5, 2)), label="threshold")
     decade_axis(axes, [sizes], threshold)
-    figure.legend(loc="outside lower center", ncols=3)
+    legend(axes)
     then = "" if accuracy is None else f" Clipped so, the run reaches an accuracy of {accuracy:.2f}."
     figure.set_label(
         f"Gradient norm of {len(sizes)} steps, logarithmic, median {np.median(sizes):.3g}. {share:.0%} are above "
@@ -108,9 +111,9 @@ def step_sizes(sizes: Mapping[str, Sequence[float]], spike: int) -> Figure:
     last = {name: float(values[0, -1]) for name, values in curves.items()}
     figure, axes = titled("Steps before and after one large gradient", "step", "step / learning rate")
     bands(axes, np.arange(steps), curves, geometric=True)
-    axes.axvline(spike, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    axes.axvline(spike, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="the spike")
     decade_axis(axes, list(curves.values()), 0.1, 10)
-    axes.legend(loc="lower left")
+    legend(axes)
     told = "; ".join(
         f"{name} {values[0, spike]:.3g} at the spike, {last[name]:.2g} at the end" for name, values in curves.items()
     )

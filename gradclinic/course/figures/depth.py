@@ -15,12 +15,15 @@ from gradclinic.course import theory
 from gradclinic.course.figures.bands import bands, decade_axis, times, told_apart
 from gradclinic.plots.style import (
     DASHES,
+    KINDS,
     MARKER,
     PALETTE,
     TEXT,
     few_decades,
     layer_count,
+    legend,
     positive,
+    raised,
     regime,
     styled,
     titled,
@@ -41,9 +44,9 @@ def activation_and_slope(activation: theory.Activation, name: str | None = None)
     top = float(slope.max())
     figure, axes = titled(f"{name}: the slope is at most {top:.3g}", "pre-activation z", "value")
     axes.plot(z, value, color=PALETTE["neutral"], linestyle=DASHES["neutral"], label=f"{name}(z)")
-    axes.plot(z, slope, color=PALETTE["vanishing"], label="its slope")
+    axes.plot(z, slope, color=KINDS["plum"].color, label="its slope")
     axes.set_ylim(-1.1, 1.4)
-    axes.legend(loc="lower right")
+    legend(axes)
     figure.set_label(
         f"{name} and its derivative for pre-activations from -8 to 8. The derivative is largest, {top:.3g}, and falls "
         f"to {float(slope[0]):.2g} at -8 and {float(slope[-1]):.2g} at 8."
@@ -81,11 +84,11 @@ def saturation(activation: theory.Activation, pre_activations: Tensor, saturated
     axes.bar(
         edges[:-1], height, np.diff(edges), align="edge", color=PALETTE["neutral"], alpha=0.35, label="real inputs"
     )
-    axes.plot(z, slope, color=PALETTE["vanishing"], label="slope")
+    axes.plot(z, slope, color=KINDS["plum"].color, label="slope")
     axes.axhline(mean, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label=f"mean slope {mean:.2g}")
     axes.set_xlim(-edge, edge)
-    axes.set_ylim(0, float(slope.max()) * 1.35)
-    axes.legend(loc="upper right", ncols=3, columnspacing=1, handlelength=1.4)
+    axes.set_ylim(0, float(slope.max()) * 1.05)
+    legend(axes)
     figure.set_label(
         f"Histogram of real pre-activations under the slope of the activation. {saturated:.0%} of them have almost no "
         f"slope; the mean slope is {mean:.2g}. Values beyond 8 are counted in the outermost bars."
@@ -128,9 +131,9 @@ def gradient_profile(measured: Tensor, predicted: Tensor) -> Figure:
     axes.plot(layers, positive(expected), color=TEXT, linewidth=1.2, label="predicted")
     axes.set_yscale("log")
     axes.set_ylim(np.fmin.reduce(low, initial=0.1) / 3, np.fmax.reduce(high, initial=10) * 3)
-    few_decades(axes)
+    few_decades(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="best")
+    legend(axes)
     figure.set_label(
         f"Gradient norm per layer over {len(layers)} layers, relative to the last, logarithmic, {len(by_seed)} seeds. "
         f"At layer 1 it is {ratio:.2g} measured and {expected[0]:.2g} predicted: {kind}."
@@ -182,13 +185,12 @@ def phase_diagram(
         raise ValueError(f"no factor was measured at the weight scale {pointed!r}; there are {list(measured)}")
     figure, axes = titled(
         f"{name}: the critical weight scale is {critical:.3g}",
-        "weight scale $\\sigma_w$",
+        "weight scale",
         "gradient factor per layer",
     )
     left, right = min(*measured, critical) / 1.4, max(*measured, critical) * 1.4
-    for kind, edges, x in (("vanishing", (left, critical), 0.03), ("exploding", (critical, right), 0.97)):
-        axes.axvspan(*edges, color=PALETTE[kind], alpha=0.1, linewidth=0)
-        axes.text(x, 0.04 if x > 0.5 else 0.92, kind, ha="right" if x > 0.5 else "left", transform=axes.transAxes)
+    for kind, edges in (("vanishing", (left, critical)), ("exploding", (critical, right))):
+        axes.axvspan(*edges, color=PALETTE[kind], alpha=0.1, linewidth=0, label=kind)
     scales, curve = _settled_factors(activation, left, right)
     axes.plot(scales, positive(curve), color=TEXT, linewidth=1.2, label="predicted")
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
@@ -210,7 +212,7 @@ def phase_diagram(
         axis.set_major_formatter("{x:g}")
     axes.set_xticks([scale for scale in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if left < scale < right])
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-    axes.legend(loc="center right" if critical < math.sqrt(left * right) else "center left")
+    legend(axes)
     at = "" if pointed is None else f" Pointed at: weight scale {pointed:.3g}."
     figure.set_label(
         f"Factor of the gradient norm per layer against the weight scale, {name}, both logarithmic. It is below 1 "
@@ -245,7 +247,7 @@ def overflow(measured: Tensor, predicted: Tensor, predicted_layer: float) -> Fig
     told = f"{predicted_layer:.0f}" if math.isfinite(predicted_layer) else "none"
     kind = "exploding" if named else "healthy"
     figure, axes = titled(
-        f"First layer with inf: {found} (predicted {told})", "layer", "log10 of the signal's root mean square"
+        f"First layer with inf: {found} (predicted {told})", "layer", "log₁₀ of the signal's root mean square"
     )
     shown = np.log10(positive(by_seed))
     seeds = np.isfinite(shown).sum(0)
@@ -262,17 +264,12 @@ def overflow(measured: Tensor, predicted: Tensor, predicted_layer: float) -> Fig
         label=f"measured, {len(by_seed)} seeds",
     )
     axes.plot(layers, expected, color=TEXT, linewidth=1.2, label="predicted")
-    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
-    axes.annotate("largest float32", (0.02, limit), xycoords=("axes fraction", "data"), va="bottom")
+    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="largest float32")
     for layer in named:
-        axes.plot(layer, limit, color=PALETTE["exploding"], marker="X", markersize=10, linestyle="none")
-    if named:
-        axes.annotate(
-            "inf", (named[0], limit), xytext=(0, 8), textcoords="offset points", ha="center", color=PALETTE[kind]
-        )
+        axes.plot(layer, limit, color=PALETTE["exploding"], marker="X", markersize=10, linestyle="none", label="inf")
     axes.set_ylim(min(0.0, np.fmin.reduce(shown[np.isfinite(shown)], initial=0.0)) - 2, limit + 8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="lower right")
+    legend(axes)
     last = middle[np.isfinite(middle)][-1] if np.isfinite(middle).any() else math.nan
     figure.set_label(
         f"log10 of the signal's root mean square over {len(layers)} layers, {len(by_seed)} seeds, with the predicted "
@@ -302,7 +299,7 @@ def there_and_back(signal: Sequence[Sequence[float]], gradient: Sequence[Sequenc
     decade_axis(axes, list(curves.values()))
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="best")
+    legend(axes)
     figure.set_label(
         f"{name}. Size of the signal at each of {layer_count(count)}, relative to the first, and of the gradient, "
         f"relative to the last; logarithmic, mean and range over {len(curves['gradient, going back'])} networks. "
@@ -341,8 +338,8 @@ def singular_values(values: Mapping[str, Sequence[Sequence[float]]], name: str, 
     axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
     axes.set_yscale("log")
     axes.set_ylim(least, 30)
-    few_decades(axes)
-    axes.legend(loc="lower left")
+    few_decades(axes.yaxis)
+    legend(axes)
     told = "; ".join(
         f"{start}: largest {rows[:, 0].mean():.3g}, {(rows > 0.1).sum(1).mean():.0f} of {count} above 0.1"
         for start, rows in curves.items()
@@ -376,10 +373,9 @@ def loss_along_gradient(distance: Tensor, losses: Mapping[str, Tensor]) -> Figur
         values = np.asarray(loss, dtype=float)
         axes.plot(distance, values, color=PALETTE[kind], linestyle=DASHES[kind], label=kind)
         parts.append(f"{kind}, between {np.fmin.reduce(values):.2f} and {np.fmax.reduce(values):.2f}")
-    axes.axvline(0, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("start", (0, 0), xycoords=("data", "axes fraction"), xytext=(3, 3), textcoords="offset points")
+    axes.axvline(0, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="start")
     axes.set_ylim(0, None)
-    axes.legend(loc="upper right")
+    legend(axes)
     figure.set_label(f"Loss as the first layer's weights walk along their gradient: {'; '.join(parts)}.")
     return figure
 
@@ -400,7 +396,7 @@ def float16_window(sizes: Sequence[Tensor], exponent: float = 0) -> Figure:
     exponent = number("exponent", exponent, minimum=-math.inf)
     half = torch.finfo(torch.float16)
     small, large = math.log2(half.smallest_normal * half.eps) - 1, math.log2(half.max)
-    figure, axes = titled("", "layer", "log2 of the gradient's entries")
+    figure, axes = titled("", "layer", "log₂ of the gradient's entries")
     below, told = [], []
     for layer, values in enumerate(sizes, 1):
         known = positive(np.abs(torch.as_tensor(values).detach().double().numpy().ravel()))
@@ -413,19 +409,12 @@ def float16_window(sizes: Sequence[Tensor], exponent: float = 0) -> Figure:
         axes.plot(layer, middle, color=PALETTE[kind], marker=MARKER[kind], linestyle="none")
         below.append((known <= small).mean())
         told.append(middle)
-    axes.axhspan(-70, small, color=PALETTE["vanishing"], alpha=0.1, linewidth=0)
-    axes.axhspan(large, 70, color=PALETTE["exploding"], alpha=0.1, linewidth=0)
-    for y, note, side in ((small, "becomes 0", "top"), (large, "becomes inf", "bottom")):
-        axes.annotate(
-            note,
-            (0.02, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3 if side == "bottom" else -3),
-            textcoords="offset points",
-            va=side,
-        )
+    axes.axhspan(large, 70, color=PALETTE["exploding"], alpha=0.1, linewidth=0, label="becomes inf")
+    axes.axhspan(-70, small, color=PALETTE["vanishing"], alpha=0.1, linewidth=0, label="becomes 0")
+    legend(axes)
     share = below[0] if below else math.nan
-    axes.set_title(f"Loss × $2^{{{exponent:g}}}$: {share:.0%} of layer 1 is too small" if below else "No gradient")
+    times = f"Loss × 2{raised(exponent)}"
+    axes.set_title(f"{times}: {share:.0%} of layer 1 is too small" if below else "No gradient")
     axes.set_ylim(-44, 28)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     ends = f" The median entry is 2^{told[0]:.1f} in the first and 2^{told[-1]:.1f} in the last." if told else ""

@@ -7,9 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from gradclinic.arguments import number
-from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, few_decades, positive, styled, titled
-
-_KINDS = ("vanishing", "healthy", "exploding", "neutral")
+from gradclinic.plots.style import KINDS, MARKER, PALETTE, RING, TEXT, few_decades, legend, positive, styled, titled
 
 
 @styled
@@ -37,22 +35,14 @@ def optimizer_paths(paths: Mapping[str, ArrayLike], hessian: ArrayLike, title: s
     height = (bowl[0, 0] * x**2 + 2 * bowl[0, 1] * x * y + bowl[1, 1] * y**2) / 2
     levels = height.max() * np.linspace(0.05, 1, 7) ** 2
     axes.contour(x, y, height, levels=levels, colors=PALETTE["neutral"], linewidths=0.7, alpha=0.6)
-    for (name, walk), kind in zip(walks.items(), _KINDS, strict=False):
+    for (name, walk), kind in zip(walks.items(), KINDS.values(), strict=False):
         shown = np.clip(walk, -20 * extent, 20 * extent)  # of a step far out of the picture the direction can be seen
-        axes.plot(
-            *shown.T,
-            color=PALETTE[kind],
-            linestyle=DASHES[kind],
-            marker=MARKER[kind],
-            markersize=3,
-            linewidth=1,
-            label=name,
-        )
-    axes.plot(*start, marker="o", markersize=8, markerfacecolor="none", color=TEXT)
-    axes.plot(0, 0, marker="+", markersize=11, color=TEXT)
+        axes.plot(*shown.T, **kind._asdict(), markersize=3, linewidth=1, label=name)
+    axes.plot(*start, **RING, label="start")
+    axes.plot(0, 0, marker="+", markersize=11, color=TEXT, linestyle="none", label="minimum")
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
     axes.grid(False)
-    axes.legend(loc="lower left")
+    legend(axes)
     ends = "; ".join(f"{name} ends {np.linalg.norm(walk[-1]):.2g} from the minimum" for name, walk in walks.items())
     figure.set_label(f"{title}. Walks over the contours of a bowl, from {np.linalg.norm(start):.3g} away: {ends}.")
     return figure
@@ -73,19 +63,12 @@ def error_by_direction(errors: Mapping[str, ArrayLike], title: str) -> Figure:
     if len(set(lengths.values())) > 1 or any(len(shape) != 1 or shape[0] < 2 for shape in lengths.values()):
         raise ValueError(f"errors must all have one shape (steps + 1,) with at least one step, got {lengths}")
     figure, axes = titled(title, "step", "distance from the minimum")
-    for (name, values), kind in zip(lines.items(), _KINDS, strict=False):
-        axes.plot(
-            positive(np.abs(values)),
-            color=PALETTE[kind],
-            linestyle=DASHES[kind],
-            marker=MARKER[kind],
-            markevery=max(1, len(values) // 10),
-            label=name,
-        )
+    for (name, values), kind in zip(lines.items(), KINDS.values(), strict=False):
+        axes.plot(positive(np.abs(values)), **kind._asdict(), markevery=max(1, len(values) // 10), label=name)
     axes.set_ylim(1e-6, 1e3)
     axes.set_yscale("log")
-    few_decades(axes)
-    axes.legend(loc="lower left")
+    few_decades(axes.yaxis)
+    legend(axes)
     told = "; ".join(f"{name} from {abs(values[0]):.3g} to {abs(values[-1]):.2g}" for name, values in lines.items())
     steps = next(iter(lengths.values()))[0] - 1
     figure.set_label(f"{title}. Distance from the minimum over {steps} steps, logarithmic: {told}.")
@@ -119,11 +102,11 @@ def curvature_by_step(at: Sequence[float], curvature: Sequence[float], learning_
         title, kind = "It stays above 2 / rate", "exploding"
     figure, axes = titled(title, "step", "largest curvature")
     axes.plot(steps, positive(values), color=PALETTE[kind], marker=MARKER[kind], linewidth=1)
-    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
-    axes.annotate("2 / rate", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.axhline(limit, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="2 / rate")
+    legend(axes)
     axes.set(xlim=(steps[0] - 1, steps[-1] + 1), ylim=(0.5, 1000))
     axes.set_yscale("log")
-    few_decades(axes)
+    few_decades(axes.yaxis)
     last = f"{known[-1]:.3g} at the last that is finite" if len(known) else "none is finite"
     figure.set_label(
         f"Largest curvature of the loss at {len(steps)} steps up to {steps[-1]:g}, logarithmic: {values[0]:.3g} at the "
@@ -133,7 +116,7 @@ def curvature_by_step(at: Sequence[float], curvature: Sequence[float], learning_
 
 
 def _lines(given: Mapping[str, ArrayLike], what: str) -> dict[str, np.ndarray]:
-    """Each line as an array, or an error: at most as many as there are colours."""
-    if not 1 <= len(given) <= len(_KINDS):
-        raise ValueError(f"between 1 and {len(_KINDS)} {what} can be told apart, got {list(given)}")
+    """Each line as an array, or an error: at most as many as there are kinds."""
+    if not 1 <= len(given) <= len(KINDS):
+        raise ValueError(f"between 1 and {len(KINDS)} {what} can be told apart, got {list(given)}")
     return {name: np.asarray(values, dtype=float) for name, values in given.items()}

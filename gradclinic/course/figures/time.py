@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gradclinic.course.figures.bands import bands, decade_axis, times, told_apart
-from gradclinic.plots.style import TEXT, positive, styled, titled
+from gradclinic.plots.style import TEXT, legend, positive, styled, titled
 
 
 @styled
@@ -41,7 +41,7 @@ def through_time(
         if len(middles) == 1
         else f"What comes back to the first {step}"
     )
-    axes.legend(loc="best")
+    legend(axes)
     told = "; ".join(f"{name} {middle[0]:.2g}" for name, middle in middles.items())
     line = "" if predicted is None else f" Predicted: {np.asarray(predicted)[0]:.2g}."
     figure.set_label(
@@ -74,12 +74,11 @@ def cell_memory(
     steps = np.arange(count)
     middles = bands(axes, steps, curves, geometric=True)
     axes.plot(steps, positive(np.asarray(predicted, dtype=float)), color=TEXT, linewidth=1.2, label="predicted")
-    axes.axhline(math.exp(-1), color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("1/e", (1, math.exp(-1)), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.axhline(math.exp(-1), color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="1/e")
     if horizon < count - 1:
-        axes.axvline(horizon, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
+        axes.axvline(horizon, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="memory horizon")
     decade_axis(axes, [*curves.values(), predicted], 0.1, 10)
-    axes.legend(loc="lower left")
+    legend(axes)
     told = "; ".join(f"{name} {middle[-1]:.2g}" for name, middle in middles.items())
     figure.set_label(
         f"Share of the gradient that an LSTM's cell keeps over {count - 1} steps, logarithmic. At the end: {told}; "

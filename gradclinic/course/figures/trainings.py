@@ -5,12 +5,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from gradclinic.arguments import number, whole
 from gradclinic.course.figures.bands import bands, decade_axis, told_apart
 from gradclinic.plots.lines import loss_line
-from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, layer_count, regime, styled, titled
+from gradclinic.plots.style import (
+    KINDS,
+    MARKER,
+    PALETTE,
+    TEXT,
+    few_decades,
+    layer_count,
+    legend,
+    panels,
+    regime,
+    styled,
+    titled,
+)
 
 
 @styled
@@ -38,6 +50,7 @@ def learning_curve(loss: Sequence[float], accuracy: float, name: str) -> Figure:
     figure, axes = titled(f"{name}: accuracy {accuracy:.2f}", "step", "loss (nats)")
     loss_line(axes, np.arange(len(loss)), known, chance, kind)
     axes.set_ylim(0, max(3, 1.1 * highest))
+    legend(axes)
     figure.set_label(
         f"Loss of {name} over {len(loss)} steps, from {loss[0]:.2f} to {np.mean(loss[-20:]):.2f}; guessing has "
         f"{chance:.2f}. Test accuracy at the end: {accuracy:.2f}."
@@ -62,28 +75,25 @@ def accuracy_by_depth(
     if activation is not None and depth is not None and depth not in accuracy.get(activation, ()):
         known = "; ".join(f"{name}: {list(by_depth)}" for name, by_depth in accuracy.items())
         raise ValueError(f"no accuracy for {activation!r} at depth {depth!r}; there is {known}")
-    kinds = dict(zip(accuracy, ("vanishing", "healthy", "exploding", "neutral"), strict=False))
     title, at = "Test accuracy on digits", ""
     if activation is not None and depth is not None:
         pointed = accuracy[activation][depth]
         title = f"{activation}, {layer_count(depth)}: {np.mean(pointed):.2f}"
         at = f" Pointed at: {activation} with {layer_count(depth)}, {min(pointed):.2f} to {max(pointed):.2f}."
     figure, axes = titled(title, "hidden layers", "test accuracy")
-    for name, by_depth in accuracy.items():
+    for (name, by_depth), kind in zip(accuracy.items(), KINDS.values(), strict=False):
         depths = np.array(list(by_depth))
         values = np.array([np.asarray(v, dtype=float) for v in by_depth.values()])
-        kind = kinds[name]
-        axes.fill_between(depths, values.min(1), values.max(1), color=PALETTE[kind], alpha=0.2, linewidth=0)
-        axes.plot(depths, values.mean(1), color=PALETTE[kind], marker=MARKER[kind], linestyle=DASHES[kind], label=name)
+        axes.fill_between(depths, values.min(1), values.max(1), color=kind.color, alpha=0.2, linewidth=0)
+        axes.plot(depths, values.mean(1), **kind._asdict(), label=name)
     if activation is not None and depth is not None:
         axes.plot(
             depth, np.mean(accuracy[activation][depth]), marker="o", markersize=13, markerfacecolor="none", color=TEXT
         )
-    axes.axhline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-    axes.annotate("guessing", (0.02, 0.1), xycoords=("axes fraction", "data"), va="bottom")
+    axes.axhline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="guessing")
     axes.set_ylim(0, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="center left")
+    legend(axes)
     ends = "; ".join(
         f"{name} from {np.mean(next(iter(v.values()))):.2f} at {next(iter(v))} to {np.mean(list(v.values())[-1]):.2f} "
         f"at {list(v)[-1]} layers"
@@ -122,14 +132,14 @@ def training_compared(
     epochs = np.arange(1, next(iter(known.values())).shape[1] + 1)
     middles = bands(axes, epochs, known, geometric=logarithmic)
     if reference > 0 or not logarithmic:
-        axes.axhline(reference, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-        axes.annotate(reference_name, (0.02, reference), xycoords=("axes fraction", "data"), va="bottom")
+        axes.axhline(reference, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label=reference_name)
     if logarithmic:
         decade_axis(axes, list(known.values()), reference)
     else:
         axes.set_ylim(0, 1.02)
+    axes.set_xlim(0.5, len(epochs) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="best")
+    legend(axes)
     seeds = {name: len(values) for name, values in known.items()}
     told = "; ".join(f"{name} {middle[-1]:.2g}, {seeds[name]} seeds" for name, middle in middles.items())
     figure.set_label(
@@ -153,23 +163,26 @@ def remedies(ratio: Mapping[str, Sequence[float]], accuracy: Mapping[str, Sequen
     empty = [name for name in ratio if not len(ratio[name]) or not len(accuracy[name])]
     if empty:
         raise ValueError(f"every remedy needs at least one value; {empty} has none")
-    figure = Figure(figsize=(7.4, 0.6 + 0.27 * len(ratio)))
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = panels(2, 1.1 + 0.24 * len(ratio))
     rows = np.arange(len(ratio))[::-1]
-    for axes, values in ((left, ratio), (right, accuracy)):
+    before, after = left.subplots(), right.subplots()
+    for axes, values in ((before, ratio), (after, accuracy)):
         for row, name in zip(rows, values, strict=True):
             kind = regime(float(np.exp(np.mean(np.log(ratio[name])))))
             spread = np.asarray(values[name], dtype=float)
             axes.plot([spread.min(), spread.max()], [row, row], color=PALETTE[kind], linewidth=2)
             axes.plot(np.median(spread), row, color=PALETTE[kind], marker=MARKER[kind], markersize=6)
-    left.set(title="Gradient, first over last layer", xlabel="before training", xscale="log", ylabel="remedy")
-    left.set_yticks(rows, list(ratio))
-    left.axvline(1, color=TEXT, linewidth=1)
-    left.xaxis.set_major_locator(LogLocator(numticks=6))
-    left.xaxis.set_minor_locator(NullLocator())
-    right.set(title="Test accuracy", xlabel="after training", ylabel="", xlim=(0, 1.02))
-    right.set_ylabel(" ")
-    right.axvline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+        axes.set(ylabel="remedy", ylim=(-0.6, len(ratio) - 0.4))
+        axes.set_yticks(rows, list(ratio))
+    before.set(title="Gradient before training", xlabel="first layer's over last layer's", xscale="log")
+    before.axvline(1, color=TEXT, linewidth=1)
+    few_decades(before.xaxis, most=3)
+    after.set(title="Accuracy after training", xlabel="on test images", xlim=(0, 1.02))
+    after.axvline(0.1, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
+    gradients = ", ".join(f"{name} {np.median(values):.1e}" for name, values in ratio.items())
+    reached = ", ".join(f"{name} {np.median(values):.2f}" for name, values in accuracy.items())
+    left.set_label(f"{len(ratio)} remedies. First over last gradient before training, median over seeds: {gradients}.")
+    right.set_label(f"Test accuracy after training, median over seeds: {reached}.")
     middle = "; ".join(f"{n}: {np.median(ratio[n]):.1e}, accuracy {np.median(accuracy[n]):.2f}" for n in ratio)
     figure.set_label(
         f"{len(ratio)} remedies, first over last gradient before training and test accuracy afterwards, as the median "
@@ -240,22 +253,13 @@ def against(
     figure, axes = titled(title, *axes_names)
     middles = bands(axes, settings, known, geometric=False)
     for mark, place in (marks or {}).items():
-        axes.axvline(place, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
-        axes.annotate(
-            mark,
-            (place, 1.0),
-            ha="left",
-            va="bottom",
-            xycoords=("data", "axes fraction"),
-            xytext=(2, -9),
-            textcoords="offset points",
-        )
+        axes.axvline(place, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label=mark)
     if logarithmic_x:
         axes.set_xscale("log")
         axes.set_xticks(settings, [f"{value:g}" for value in settings])
         axes.xaxis.set_minor_locator(NullLocator())
     axes.set_ylim(-0.02, 1.05)
-    axes.legend(loc="best")
+    legend(axes)
     told = "; ".join(
         f"{name} from {middle[0]:.2f} at {settings[0]:g} to {middle[-1]:.2f} at {settings[-1]:g}"
         for name, middle in middles.items()

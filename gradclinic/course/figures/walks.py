@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gradclinic.arguments import number
-from gradclinic.plots.style import DASHES, MARKER, PALETTE, TEXT, few_decades, positive, styled, titled
+from gradclinic.plots.style import DASHES, MARKER, PALETTE, RING, TEXT, few_decades, legend, positive, styled, titled
 
 
 @styled
@@ -34,9 +34,9 @@ def descent_path(path: Tensor, curvatures: Sequence[float]) -> Figure:
     levels = bowl.max() * np.linspace(0.02, 1, 9) ** 2
     axes.contour(x, y, bowl, levels=levels, colors=PALETTE["neutral"], linewidths=0.7, alpha=0.6)
     axes.plot(walk[:, 0], walk[:, 1], color=PALETTE[kind], marker=MARKER[kind], linewidth=1.2)
-    axes.plot(*walk[0], marker="o", markersize=8, markerfacecolor="none", color=TEXT)
-    axes.annotate("start", walk[0], textcoords="offset points", xytext=(8, 4))
-    axes.plot(0, 0, marker="+", markersize=11, color=TEXT)
+    axes.plot(*walk[0], **RING, label="start")
+    axes.plot(0, 0, marker="+", markersize=11, color=TEXT, linestyle="none", label="minimum")
+    legend(axes)
     axes.set(xlim=(-extent, extent), ylim=(-extent, extent))
     axes.grid(False)
     figure.set_label(
@@ -69,8 +69,8 @@ def descent_error(path: Tensor, rate_times_curvature: float) -> Figure:
     )
     axes.set_yscale("log")
     axes.set_ylim(1e-8, 1e3)
-    few_decades(axes)
-    axes.legend(loc="lower left")
+    few_decades(axes.yaxis)
+    legend(axes)
     figure.set_label(
         f"Distance from the minimum over {len(distance) - 1} steps, logarithmic. It {outcome}: from {distance[0]:.3g} "
         f"to {distance[-1]:.3g}, on the predicted line of factor {factor:.3g} a step."
@@ -102,11 +102,11 @@ def gradient_size(path: Tensor, curvature: float, learning_rate: float) -> Figur
     axes.plot(
         positive(size), color=PALETTE[kind], marker=MARKER[kind], markevery=4, linestyle=DASHES[kind], linewidth=1
     )
-    axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (5, 2)))
-    axes.annotate("1", (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes.axhline(1, color=TEXT, linewidth=1, linestyle=(0, (5, 2)), label="a gradient of 1")
+    legend(axes)
     axes.set_yscale("log")
     axes.set_ylim(1e-7, 1e7)
-    few_decades(axes)
+    few_decades(axes.yaxis)
     figure.set_label(
         f"Size of the gradient over {len(position) - 1} steps on a bowl of curvature {curvature:.3g} at learning rate "
         f"{learning_rate:.3g}, logarithmic: from {size[0]:.3g} to {size[-1]:.3g}. It {outcome}; the product of rate "
@@ -147,8 +147,8 @@ def surface_walk(
     # a step far out of the picture is drawn as long as the picture: the line's direction is what can be seen of it
     shown = np.clip(walk, low - 20 * (high - low), high + 20 * (high - low))
     axes.plot(*shown.T, color=PALETTE[kind], marker=MARKER[kind], linewidth=0.9, markersize=3)
-    axes.plot(*walk[0], marker="o", markersize=9, markerfacecolor="none", color=TEXT)
-    axes.annotate("start", walk[0], textcoords="offset points", xytext=(8, 4))
+    axes.plot(*walk[0], **RING, label="start")
+    legend(axes)
     axes.set(xlim=(across[0], across[-1]), ylim=(up[0], up[-1]))
     axes.grid(False)
     out = "no step leaves the picture" if left == 0 else f"{left} of {len(walk) - 1} steps end outside of the picture"

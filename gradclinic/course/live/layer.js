@@ -60,7 +60,7 @@ function gradclinicLayer({ engine, theory }) {
     const value = engine.VALUE[activation], slope = engine.SLOPE[activation];
     const steep = grid.map((z) => [z, slope(z, value(z))]);
     svg.append(make("path", { d: line(steep), fill: "none", stroke: "currentColor", "stroke-width": 2.5 }));
-    for (const z of [-FAR, 0, FAR]) write(String(z).replace("-", "−"), { x: x(z), y: 212, "text-anchor": "middle" });
+    for (const z of [-FAR, 0, FAR]) write(String(z).replace("-", "−"), { x: x(z), y: 215, "text-anchor": "middle" });
     for (const height of [0, 1]) write(String(height), { x: 22, y: y(height) + 6, "text-anchor": "end" });
     write("grey: what arrives; line: the slope", { x: 30, y: 24, "font-weight": 600 });
     // the factor, on an axis that stays
