@@ -170,7 +170,7 @@ class Prediction(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if self._logarithmic:
             axes.set_ylim(low / 2, high * 2)
             axes.set_yscale("log")
-            few_decades(axes)
+            few_decades(axes.yaxis)
         else:
             room = 0.05 * (high - low)
             axes.set_ylim(low - room, high + room)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gradclinic.course.figures.bands import told_apart
-from gradclinic.plots.style import DASHES, PALETTE, TEXT, few_decades, styled, titled
+from gradclinic.plots.style import KINDS, PALETTE, TEXT, few_decades, styled, titled
 
 _BINS = 41  # odd, so that one of them is around 0
 _MOST_LAYERS = 4  # more outlines than this cannot be told apart
@@ -29,18 +29,20 @@ def values_by_layer(values: Mapping[str, Tensor], name: str, least: float = 1e-3
         raise ValueError(f"1 to {_MOST_LAYERS} layers can be told apart, got {len(values)}")
     figure, axes = titled(name, "what a unit gives", "share of the values")
     told = []
-    for (layer, given), (kind, dash) in zip(values.items(), DASHES.items(), strict=False):
+    for (layer, given), kind in zip(values.items(), KINDS.values(), strict=False):
         flat = given.detach().flatten().double()
         if len(flat) == 0 or not (flat.abs() <= 1).all():
             raise ValueError(f"{layer} must have values, and between -1 and 1")
         counts, edges = np.histogram(flat.numpy(), bins=_BINS, range=(-1, 1))
-        axes.stairs(np.maximum(counts / len(flat), least / 10), edges, color=PALETTE[kind], linestyle=dash, label=layer)
+        axes.stairs(
+            np.maximum(counts / len(flat), least / 10), edges, color=kind.color, linestyle=kind.linestyle, label=layer
+        )
         told.append(
             f"{layer}: {(flat.abs() > 0.95).double().mean():.0%} beyond 0.95, rms {flat.square().mean().sqrt():.2g}"
         )
     axes.set_yscale("log")
     axes.set_ylim(least, 1.5)
-    few_decades(axes)
+    few_decades(axes.yaxis)
     axes.legend(loc="upper center", ncols=2)
     figure.set_label(f"{name}. Histograms of what the units give, from -1 to 1, logarithmic. {'; '.join(told)}.")
     return figure
@@ -88,14 +90,14 @@ def circle(values: Mapping[str, np.ndarray], name: str) -> Figure:
     """
     figure, axes = titled(name, "most stretched direction", "a middling direction")
     angle, told = np.linspace(0, 2 * np.pi, 181), []
-    for (start, row), (kind, dash) in zip(
-        told_apart({key: [list(v)] for key, v in values.items()}, "starts").items(), DASHES.items(), strict=False
+    for (start, row), kind in zip(
+        told_apart({key: [list(v)] for key, v in values.items()}, "starts").items(), KINDS.values(), strict=False
     ):
         ordered = np.sort(row[0])[::-1]
         if not np.isfinite(ordered).all() or ordered[0] <= 0:
             raise ValueError(f"{start} must have finite singular values, at least one of them above 0")
         share = ordered[len(ordered) // 2] / ordered[0]
-        axes.plot(np.cos(angle), share * np.sin(angle), color=PALETTE[kind], linestyle=dash, label=start)
+        axes.plot(np.cos(angle), share * np.sin(angle), color=kind.color, linestyle=kind.linestyle, label=start)
         told.append(f"{start}: {share:.2g} times as wide as long")
     axes.plot(np.cos(angle), np.sin(angle), color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="the circle")
     axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1), yticks=(-1, 0, 1))

@@ -184,7 +184,7 @@ def _t40() -> Finding:
                 "gradient at the first of 48 pre-norm blocks over the last, mean of 20 stacks",
                 [flows[48, "pre"].ends[:, 0].astype(float).mean()],
                 f"{told:.2f} ± 15 %; of 2 blocks {grown:.2f}",
-                lambda v: abs(v / told - 1) < 0.15,
+                lambda v: bool(abs(v / told - 1) < 0.15),
             ),
         ),
     )
