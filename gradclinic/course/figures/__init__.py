@@ -18,6 +18,7 @@ from gradclinic.course.figures.depth import (
     there_and_back,
 )
 from gradclinic.course.figures.descents import curvature_by_step, error_by_direction, optimizer_paths
+from gradclinic.course.figures.layers import by_layer
 from gradclinic.course.figures.time import cell_memory, through_time
 from gradclinic.course.figures.trainings import (
     accuracy_by_depth,
@@ -32,6 +33,7 @@ __all__ = [
     "accuracy_by_depth",
     "activation_and_slope",
     "against",
+    "by_layer",
     "cell_memory",
     "chain",
     "clipped_arrows",
