@@ -80,7 +80,7 @@ class Prediction(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         asks = widgets.HTML(f"<strong>{escape(question)}</strong>")
         super().__init__([asks, self.setting, self.guess, self.commit, self._drawing, self._said])
         self.setting.observe(self._moved, "value")
-        self.guess.observe(self._moved, "value")
+        self.guess.observe(self._said_late, "value")
         self.commit.on_click(self._pressed)
         self._draw()
 
@@ -103,6 +103,12 @@ class Prediction(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._draw()
 
     def _moved(self, _: object) -> None:
+        self._draw()
+
+    def _said_late(self, _: object) -> None:
+        """A busy kernel hears of the last move after the button; nobody can move a slider that shows a measurement."""
+        if self.committed is not None:
+            self.committed = self.committed[0], self.guess.value
         self._draw()
 
     def _draw(self) -> None:

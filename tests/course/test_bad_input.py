@@ -19,6 +19,7 @@ from gradclinic.course import (
     initializers,
     live,
     models,
+    predict,
     theory,
     training,
     treatment,
@@ -52,6 +53,13 @@ def fit(*, model=None, held=None, optimizer=None, epochs=1, **kwargs):
     model = network() if model is None else model
     optimizer = torch.optim.SGD(network().parameters(), lr=0.1) if optimizer is None else optimizer
     return training.fit(model, small() if held is None else held, optimizer, epochs, progress=False, **kwargs)
+
+
+def asked(measure=lambda depth: [0.5], **kwargs):
+    settings = {"asked": "share", "ends": (0.0, 1.0), "depth": [1, 2]} | kwargs
+    return predict.predict(
+        "How much?", measure, **{name: value for name, value in settings.items() if value is not None}
+    )
 
 
 def labelled(text: str = "a figure") -> Figure:
@@ -567,12 +575,24 @@ BAD = [
     (explore.explore, lambda: explore.explore(lambda a: labelled(), {"b": 2}, a=[1]), ValueError, r"\['b'\].*\['a'\]"),
     (explore.explore, lambda: explore.explore(lambda a: labelled(), {"a": 2}, a=[1]), ValueError, r"a=2.*\['1'\]"),
     (explore.explore, lambda: explore.explore(lambda a: labelled(), a=[3, 2, 1]), ValueError, r"'a'.*rise.*'3', '2'"),
+    # predict
+    (predict.predict, lambda: asked(4), TypeError, r"measure.*function of the setting.*4"),
+    (predict.predict, lambda: asked(depth=None), ValueError, r"exactly one control.*\[\]"),
+    (predict.predict, lambda: asked(width=[1, 2]), ValueError, r"exactly one control.*'depth', 'width'"),
+    (predict.predict, lambda: asked(depth=[2, 1]), ValueError, r"depth.*rise.*\[2, 1\]"),
+    (predict.predict, lambda: asked(opening=7), ValueError, r"opening must be one of.*7"),
+    (predict.predict, lambda: asked(ends=(1.0, 0.0)), ValueError, r"ends must rise, got \(1.0, 0.0\)"),
+    (predict.predict, lambda: asked(logarithmic=True), ValueError, r"above 0, got \(0.0, 1.0\)"),
+    (predict.Prediction, predict.Prediction, TypeError, r"missing.*question"),
+    (predict.predict, lambda: asked(ends=("a", 1.0)), TypeError, r"ends\[0\].*'a'"),
     # audit
     (audit.finding, lambda: audit.finding("S99"), ValueError, r"'S99'.*S1, S2"),
     (audit.claims, lambda: audit.claims("X"), ValueError, r"'S'.*'T'.*'X'"),
     (audit.overview, lambda: audit.overview("X"), ValueError, r"'S'.*'T'.*'X'"),
     (audit.few, lambda: audit.few("many"), TypeError, r"value.*number.*'many'"),
     (audit.few, lambda: audit.few(1.5, 0), ValueError, r"digits.*at least 1.*0"),
+    (figures.by_layer, lambda: figures.by_layer({"a": 1.0}, [1.0], "t"), ValueError, r"two layers.*1 and 1"),
+    (figures.by_layer, lambda: figures.by_layer({"a": 1, "b": 2}, [1.0], "t"), ValueError, r"two layers.*2 and 1"),
     (figures.chain, lambda: figures.chain(["x"], [1.0], [1.0], "a"), ValueError, r"two names.*1, 1 and 1"),
     (figures.chain, lambda: figures.chain(["x", "y"], [1.0], [1.0, 1.0], "a"), ValueError, r"two names.*2, 1 and 2"),
     # live

@@ -46,6 +46,10 @@ ORDINARY = {
         lambda: figures.chain(["x", "z₁", "loss"], [1.0, 0.5, 0.125], [0.25, 0.5, 1.0], "A chain"),
         ("A chain", "3 numbers", "x is 1, its gradient 0.25", "loss is 0.125, its gradient 1"),
     ),
+    "by_layer": (
+        lambda: figures.by_layer({"a": 2e-4, "b": 0.0, "c": 3e-2, "d": 0.5}, [0.1, 0.2, 0.3, 0.6], "A net"),
+        ("A net", "4 layers", "0.0002 at a", "0.5 at d", "0.1 and 0.6", "left at b", "Exactly 0 at b"),
+    ),
     "descent_error": (lambda: figures.descent_error(walk(-1.1), 2.1), ("diverges", "from 1 ", "3.14", "1.1")),
     "activation_and_slope": (lambda: figures.activation_and_slope("sigmoid"), ("sigmoid", "0.25", "0.00034")),
     "saturation": (lambda: figures.saturation("tanh", Z, 0.8), ("80%", "mean slope is 0.05", "8")),
@@ -534,6 +538,20 @@ def test_a_signal_and_a_gradient_that_are_kept_stay_on_the_line_of_one():
     assert np.allclose(line(figure, "signal, going forward")[1], 1)
     assert level(figure, 1.0)
     assert np.allclose(line(figure, "gradient, going back")[1], [1e-4, 1e-2, 1.0])
+
+
+def test_gradients_by_layer_stand_beside_the_healthy_ones_and_a_zero_is_a_cross():
+    figure = figures.by_layer({"a": 2e-4, "b": 0.0, "c": 3e-2, "d": 0.5}, [0.1, 0.2, 0.3, 0.6], "A net")
+    (axes,) = figure.axes
+    healthy, found, zero = axes.get_lines()
+    assert healthy.get_ydata().tolist() == [0.1, 0.2, 0.3, 0.6]
+    assert found.get_xdata().tolist() == [1, 2, 3, 4]
+    assert np.array_equal(found.get_ydata(), [2e-4, NAN, 3e-2, 0.5], equal_nan=True)
+    assert zero.get_xdata().tolist() == [2]
+    assert [text.get_text() for text in axes.texts] == ["b"]
+    whole = figures.by_layer({"a": 0.1, "b": 1e-3, "c": 0.5}, [0.1, 0.2, 0.3], "A net")
+    assert [text.get_text() for text in whole.axes[0].texts] == ["b"], "not the smallest share of all, but of the next"
+    assert "Exactly 0" not in whole.get_label()
 
 
 def test_singular_values_are_shown_relative_to_their_root_mean_square():

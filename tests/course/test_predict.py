@@ -71,6 +71,15 @@ def test_what_is_committed_is_drawn_onto_the_band_and_stays_while_the_slider_mea
     assert widget.guess.disabled
 
 
+def test_a_last_move_that_a_busy_kernel_hears_of_after_the_button_still_counts():
+    widget = made()
+    widget.commit.click()
+    widget.guess.value = 1e-3
+    assert widget.committed == (4, pytest.approx(1e-3))
+    assert widget.guess.value == pytest.approx(lines(widget)["your prediction"][0, 1])
+    assert "you said 0.001." in said(widget)
+
+
 def test_it_can_begin_anew():
     runs = Runs()
     widget = made(runs)

@@ -443,5 +443,5 @@ check = Lab(
     "11-your-own-instrument",
     (OUTPUTS, GRADIENTS, UPDATES, CUT_OFF),
     (REPORT,),
-    after=("book/backpropagation", "book/remedies/skip-connections", "book/reference/your-own-model"),
+    after=("book/backpropagation", "book/remedies/skip-connections"),
 )

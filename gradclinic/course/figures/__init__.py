@@ -19,6 +19,7 @@ from gradclinic.course.figures.depth import (
     there_and_back,
 )
 from gradclinic.course.figures.descents import curvature_by_step, error_by_direction, optimizer_paths
+from gradclinic.course.figures.layers import by_layer
 from gradclinic.course.figures.shapes import circle, flat_units, values_by_layer
 from gradclinic.course.figures.time import cell_memory, through_time
 from gradclinic.course.figures.trainings import (
@@ -36,6 +37,7 @@ __all__ = [
     "activation_and_slope",
     "against",
     "by_block",
+    "by_layer",
     "cell_memory",
     "chain",
     "circle",
