@@ -138,7 +138,7 @@ def spellings(
 
 def league(depth: int) -> dict[str, Spellings]:
     """Every row of ``LEAGUE``, one run for each of ``SPELLING_SEEDS``."""
-    return {name: spellings(arrangement, depth, *rest) for name, (arrangement, *rest) in LEAGUE.items()}
+    return {name: spellings(arrangement, depth, rate, warm_up) for name, (arrangement, rate, warm_up) in LEAGUE.items()}
 
 
 def guessed(known: int) -> float:

@@ -48,7 +48,7 @@ def normed(
 def shortened(values: np.ndarray) -> np.ndarray:
     """float32 with mantissas of 10 bits: right to 0.1 %, and small where it is kept."""
     mantissas, exponents = np.frexp(values)
-    return np.ldexp(np.round(mantissas * 2**10) / 2**10, exponents).astype(np.float32)
+    return np.ldexp(np.round(mantissas * 2**10) / 2**10, exponents).astype(np.float32)  # type: ignore[no-any-return]
 
 
 @memory.cache
