@@ -138,7 +138,7 @@ def spellings(
 
 def league(depth: int) -> dict[str, Spellings]:
     """Every row of ``LEAGUE``, one run for each of ``SPELLING_SEEDS``."""
-    return {name: spellings(row[0], depth, row[1], row[2]) for name, row in LEAGUE.items()}
+    return {name: spellings(arrangement, depth, rate, warm_up) for name, (arrangement, rate, warm_up) in LEAGUE.items()}
 
 
 def guessed(known: int) -> float:

@@ -148,8 +148,7 @@ def _t40() -> Finding:
     flows = {(depth, norm): token_flows(depth, norm) for depth in (12, 48) for norm in ("post", "pre")}
     pooled = {depth: token_flows(depth, "post", True) for depth in (12, 48)}
     level = TOKENS**-0.5
-    told = predicted_flows(48, "pre").gradient[0]
-    grown = predicted_flows(2, "pre").gradient[0]
+    told, grown = (float(predicted_flows(depth, "pre").gradient[0]) for depth in (48, 2))
     return Finding(
         "T40",
         "At the start of post-norm blocks, where each token has a loss of its own, the part of the gradient that "
