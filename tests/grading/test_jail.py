@@ -540,7 +540,7 @@ def test_a_jail_that_was_taken_over_can_say_no_more_than_a_jail_says():
         ('return ["{" * 900] * 900', "large"),
         ("import os; os.write(3, SAID); os._exit(0)", "large"),
         ("return [10**5000]", "answers"),
-        ("return ['x' * 10**6] * 2_000", "large"),
+        ("return ['x' * 10**6] * 20_000", "large"),
     ],
 )
 def test_no_answer_however_odd_ends_the_jail(body, status, jail):
