@@ -557,7 +557,7 @@ BAD = [
     (predict.predict, lambda: asked(opening=7), ValueError, r"opening must be one of.*7"),
     (predict.predict, lambda: asked(ends=(1.0, 0.0)), ValueError, r"ends must rise, got \(1.0, 0.0\)"),
     (predict.predict, lambda: asked(logarithmic=True), ValueError, r"above 0, got \(0.0, 1.0\)"),
-    (predict.Prediction, lambda: predict.Prediction(), TypeError, r"missing.*question"),
+    (predict.Prediction, predict.Prediction, TypeError, r"missing.*question"),
     (predict.predict, lambda: asked(ends=("a", 1.0)), TypeError, r"ends\[0\].*'a'"),
     # audit
     (audit.finding, lambda: audit.finding("S99"), ValueError, r"'S99'.*S1, S2"),
