@@ -198,7 +198,7 @@ BODIES: dict[str, tuple[str, str | None]] = hostile.BODIES | {
     "writes a list": (_written_by_itself([[]] * 9), "ended the process"),
     "writes a list in a list in a list": (
         "import os\n    os.write(3, b'[' * 60_000)\n    os._exit(0)",
-        "ended the process",
+        "far too large",
     ),
     "the package's own reference": (
         "from gradclinic.course.exercises.gradient_descent import STEP\n"

@@ -85,8 +85,8 @@ def doubtful(error: BaseException, s: Statement, choice: Choice) -> bool:
 
 def of_this_room(error: BaseException) -> bool:
     """Whether an error may be had here alone: of files, programs, modules, networks and processes that are not here."""
-    if isinstance(error, (ProcessLookupError, ChildProcessError)):
-        return False  # of one's own processes, as at home
+    if isinstance(error, (ProcessLookupError, ChildProcessError, FileExistsError)):
+        return False  # of one's own processes and files, as at home
     return isinstance(error, (OSError, ImportError, EOFError)) or "can't start new thread" in str(error)
 
 
