@@ -152,11 +152,6 @@ RATE_OF_ZERO = Remedy(
     "Give the optimiser a learning rate above 0: look for a schedule whose factor is 0, or an integer division.",
     _ELSEWHERE,
 )
-LESS_DROPOUT = Remedy(
-    "dropout",
-    "Lower the dropout there: its argument is the share that is put to 0, not the share that is kept.",
-    _ELSEWHERE,
-)
 TURN_SIGN = Remedy(
     "sign",
     "Turn the sign: minimise what is to become small. A score that is to become large is minimised with a minus, and "
@@ -198,7 +193,7 @@ SIGMOID_UNITS = "with sigmoid units"
 IN_INPUT, IN_LAYER, IN_LOSS, IN_BACKWARD = "in the input", "in a layer", "in the loss", "in the backward pass"
 IN_TARGETS, BY_SCHEDULE, BY_SHAPES, AT_ANSWERS = "in the targets", "by a schedule", "by shapes", "at the answers"
 IN_UPDATE, SIGN, FROZEN, AT_ZERO = "in the update", "of the wrong sign", "frozen", "at zero"
-ALIKE, BY_DROPOUT = "alike from the start", "by dropout"
+ALIKE = "alike from the start"
 SOFTMAX, SIGMOID, RECTIFIED, BOUNDED = "softmax", "sigmoid", "ReLU", "bounded"
 
 
@@ -222,7 +217,6 @@ GUIDE: dict[Case, tuple[Remedy, ...]] = {
     Case("overflow"): (INITIALIZE, NORMALIZE),
     Case("overflow", SIGN): (TURN_SIGN,),
     Case("dying ReLU"): (INITIALIZE, LEAKY),
-    Case("dying ReLU", BY_DROPOUT): (LESS_DROPOUT,),
     Case("saturated"): (INITIALIZE, NORMALIZE),
     Case("saturated", SIGMOID_UNITS): (RELU, SKIP, NORMALIZE),
     Case("vanishing", AT_ANSWERS): (STRONGER_GAME,),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gradclinic.record import Record
-from gradclinic.remedies import BY_DROPOUT, IN_TARGETS, THROUGH_TIME
+from gradclinic.remedies import IN_TARGETS, THROUGH_TIME
 from gradclinic.rules.evidence import STRONG, WEAK, Evidence, Found, Number, median
 from gradclinic.rules.limits import (
     EXPLODES_ABOVE,
@@ -136,23 +136,6 @@ def emptied(record: Record, row: int) -> bool:
     return len(gives) >= len(record.layers) - 1 > 0 and bool((gives < 0.5 * MOSTLY).all())
 
 
-def dropped(record: Record) -> Found | None:
-    """Units that are alive and hardly arrive: something between the layers, as dropout, puts nearly all to 0."""
-    rows = [row for row in rows_with_units(record) if emptied(record, row)]
-    if len(rows) < 5:
-        return None
-    arrives = np.where(behind_activations(record), record.entering_zero[rows], math.nan)
-    empty = np.array([median(column) for column in arrives.T])
-    found = np.flatnonzero(empty >= MOSTLY)
-    if not len(found):
-        return None
-    layers = tuple(record.layers[i] for i in found)
-    text = f"{{0:.0%}} of what enters {layers[0]} is 0; of the units of an activation at most {{1:.0%}} are dead."
-    gives = float(np.median(record.dead[rows].max(1)))
-    numbers = (Number("entering_zero, median", float(empty[found[0]]), None, layers[0]), Number("dead, median", gives))
-    return Found(DYING, Evidence(text, *numbers), layers, circumstances=(BY_DROPOUT,))
-
-
 def rows_with_units(record: Record) -> np.ndarray:
     """Rows in which units were looked at: in the last step they may not be."""
     seen = np.hstack([record.dead, record.saturation, record.entering_rms])
@@ -221,7 +204,7 @@ def at_the_start(record: Record, progress: Progress) -> Iterator[Found]:
     if over_time is not None:
         yield over_time
     # units that are all stuck in one layer stop the gradient there: they come before what they cause
-    for found in (dropped(record), stuck_units(record, 0, _BEFORE), starts_far_off(record, progress)):
+    for found in (stuck_units(record, 0, _BEFORE), starts_far_off(record, progress)):
         if found is not None:
             yield found
     if depth is not None and depth.kind == VANISHING:

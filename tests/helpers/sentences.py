@@ -59,7 +59,6 @@ MEASURES = {
     "last recorded step": lambda r, n: r.step[-1],
     "last finite loss": lambda r, n: told(r)[0][-1],
     "largest output_rms before": lambda r, n: np.nanmax(r.output_rms[(r.step < r.first_nonfinite[0]) & ~r.faulty]),
-    "entering_zero, median": lambda r, n: middle(r.entering_zero[:, r.layers.index(n.layer)]),
     "frozen layers": lambda r, n: r.frozen.all(0).sum(),
     "layers": lambda r, n: len(r.layers),
     "first not finite": lambda r, n: r.first_nonfinite[0],

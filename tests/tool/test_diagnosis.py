@@ -462,7 +462,6 @@ def test_a_case_reads_as_on_the_page():
         "overflow",
         "overflow, of the wrong sign",
         "dying ReLU",
-        "dying ReLU, by dropout",
         "saturated",
         "saturated, with sigmoid units",
         "vanishing, at the answers",

@@ -234,12 +234,11 @@ def test_what_rounding_cuts_off_comes_before_what_looks_saturated():
     assert "rounding" in verdict.remedies[0].advice
 
 
-@pytest.mark.parametrize(("share", "named"), [(0.99, True), (0.5, False)])
-def test_dropout_that_leaves_nothing_is_named(share, named):
-    model = small(nn.Dropout(share))
+def test_units_that_dropout_puts_to_zero_are_not_called_dead():
+    model = small(nn.Dropout(0.99))
     verdict = diagnose(trained(model, torch.optim.Adam(model.parameters(), 0.01)))
-    assert (verdict.alarming and verdict.remedies[0].name == "dropout") == named
-    assert named or not verdict.alarming
+    assert not verdict.healthy
+    assert "dying ReLU" not in str(verdict)
 
 
 def test_examples_that_are_alike_from_the_start_are_not_blamed_on_the_pairs_first():
