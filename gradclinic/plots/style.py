@@ -225,8 +225,8 @@ def positive(values: np.ndarray) -> np.ndarray:
 class _Decades(Locator):
     """Ticks of a logarithmic axis: a few decades, and where there are not two, what lies between them."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, most: int, fine: bool) -> None:
+        self.most, self.fine = most, fine
 
     def __call__(self) -> Sequence[float]:
         return self.tick_values(*self.axis.get_view_interval())  # type: ignore[union-attr]  # set by the axis
@@ -237,6 +237,8 @@ class _Decades(Locator):
         every = math.ceil((last - first + 1) / self.most) or 1
         decades = [10.0**power for power in range(first, last + 1) if power % every == 0]
         between = [part * 10.0**power for power in range(first - 1, last + 1) for part in (1, 2, 5)]
+        if self.fine and last - first < 2:  # three a decade
+            decades = []
         for ticks in (decades, between, MaxNLocator(4).tick_values(low, high)):
             within = [float(tick) for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
             if len(within) > 1:
@@ -260,10 +262,13 @@ def _decade(value: float, _: int | None = None) -> str:
     return power_of_ten(round(power)) if abs(power - round(power)) < 1e-6 else f"{value:g}"
 
 
-def few_decades(axis: Axis, most: int = 7) -> None:
-    """Two to ``most`` ticks on a logarithmic axis, and no smaller ones."""
-    axis.set_major_locator(_Decades(most))
-    axis.set_major_formatter(FuncFormatter(_decade))
+def few_decades(axis: Axis, most: int = 7, fine: bool = False) -> None:
+    """Two to ``most`` ticks on a logarithmic axis, and no smaller ones.
+
+    With ``fine`` they are 0.5, 1, 2, 5, 10 where that is not too many, and are written so.
+    """
+    axis.set_major_locator(_Decades(most, fine))
+    axis.set_major_formatter("{x:g}" if fine else FuncFormatter(_decade))
     axis.set_minor_locator(NullLocator())
 
 

@@ -185,6 +185,7 @@ UNUSUAL = {
     "profile partly lost": lambda: figures.gradient_profile(torch.tensor([[NAN, 1.0], [0.5, 1.0]]), [0.5, 1.0]),
     "loss that is lost": lambda: figures.learning_curve([2.3, INF, NAN], 0.1, "a net"),
     "factors lost": lambda: figures.phase_diagram("sigmoid", {1.0: [NAN, 0.2], 12.0: [NAN], 20.0: [0.0]}),
+    "factors close to 1": lambda: figures.phase_diagram("sigmoid", {5.0: [0.8], 10.0: [0.99], 15.0: [1.1]}),
     "signal that stays": lambda: figures.overflow([[1.0, 1.0]], [0.0, 0.0], INF),
     "signal lost at once": lambda: figures.overflow([[INF, NAN]], [50.0, 90.0], 1.0),
     "signal of zeros": lambda: figures.overflow([[1.0, 0.0]], [0.0, -400.0], INF),

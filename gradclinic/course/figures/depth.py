@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from gradclinic.arguments import number
@@ -208,10 +208,7 @@ def phase_diagram(
         spreads.append(f"{middle:.3g} at {scale:.3g}")
     axes.set(xscale="log", yscale="log", xlim=(left, right))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_minor_locator(NullLocator())
-        axis.set_major_formatter("{x:g}")
-    axes.set_xticks([scale for scale in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if left < scale < right])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        few_decades(axis, fine=True)
     legend(axes)
     at = "" if pointed is None else f" Pointed at: weight scale {pointed:.3g}."
     figure.set_label(
