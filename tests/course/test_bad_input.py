@@ -575,6 +575,14 @@ BAD = [
     (explore.explore, lambda: explore.explore(lambda a: labelled(), {"b": 2}, a=[1]), ValueError, r"\['b'\].*\['a'\]"),
     (explore.explore, lambda: explore.explore(lambda a: labelled(), {"a": 2}, a=[1]), ValueError, r"a=2.*\['1'\]"),
     (explore.explore, lambda: explore.explore(lambda a: labelled(), a=[3, 2, 1]), ValueError, r"'a'.*rise.*'3', '2'"),
+    (figures.values_by_layer, lambda: figures.values_by_layer({}, "a net"), ValueError, r"told apart, got 0"),
+    (figures.flat_units, lambda: figures.flat_units(torch.ones(3), "a layer"), ValueError, r"got shape \(3,\)"),
+    (
+        figures.circle,
+        lambda: figures.circle({"a": torch.zeros(3).numpy()}, "a net"),
+        ValueError,
+        r"a must have.*above 0",
+    ),
     # predict
     (predict.predict, lambda: asked(4), TypeError, r"measure.*function of the setting.*4"),
     (predict.predict, lambda: asked(depth=None), ValueError, r"exactly one control.*\[\]"),

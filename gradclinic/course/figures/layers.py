@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from gradclinic.plots.style import PALETTE, logarithmic, positive, styled, titled
+from gradclinic.plots.style import PALETTE, legend, logarithmic, positive, styled, titled
 
 
 @styled
@@ -42,9 +42,9 @@ def by_layer(norms: Mapping[str, float], healthy: Sequence[float], title: str) -
     left = worst < len(names) / 2  # the name has room towards the middle
     axes.annotate(
         names[worst], (places[worst], found[worst] or bottom), (9 if left else -9, 3), textcoords="offset points",
-        ha="left" if left else "right", fontsize=9,
+        ha="left" if left else "right",
     )  # fmt: skip
-    axes.legend()
+    legend(axes)
     zeros = (
         f" Exactly 0 at {', '.join(name for name, none in zip(names, zero, strict=True) if none)}."
         if zero.any()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gradclinic.course.figures.bands import told_apart
-from gradclinic.plots.style import KINDS, PALETTE, TEXT, few_decades, styled, titled
+from gradclinic.plots.style import KINDS, PALETTE, TEXT, few_decades, legend, styled, titled
 
 _BINS = 41  # odd, so that one of them is around 0
 _MOST_LAYERS = 4  # more outlines than this cannot be told apart
@@ -43,7 +43,7 @@ def values_by_layer(values: Mapping[str, Tensor], name: str, least: float = 1e-3
     axes.set_yscale("log")
     axes.set_ylim(least, 1.5)
     few_decades(axes.yaxis)
-    axes.legend(loc="upper center", ncols=2)
+    legend(axes)
     figure.set_label(f"{name}. Histograms of what the units give, from -1 to 1, logarithmic. {'; '.join(told)}.")
     return figure
 
@@ -101,7 +101,7 @@ def circle(values: Mapping[str, np.ndarray], name: str) -> Figure:
         told.append(f"{start}: {share:.2g} times as wide as long")
     axes.plot(np.cos(angle), np.sin(angle), color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label="the circle")
     axes.set(xlim=(-1.15, 1.15), ylim=(-1.15, 1.15), xticks=(-1, 0, 1), yticks=(-1, 0, 1))
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.legend(loc="upper left")
+    axes.set_aspect("equal", adjustable="box")
+    legend(axes)
     figure.set_label(f"{name}. What becomes of a circle of inputs, scaled to the same length. {'; '.join(told)}.")
     return figure

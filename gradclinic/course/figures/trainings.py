@@ -212,9 +212,8 @@ def losses_compared(
     steps = part * np.arange(1, next(iter(known.values())).shape[1] + 1)
     middles = bands(axes, steps, known, geometric=False)
     for name, loss in marks.items():
-        axes.axhline(loss, color=TEXT, linewidth=1, linestyle=(0, (1, 2)))
-        axes.annotate(name, (0.02, loss), xycoords=("axes fraction", "data"), va="bottom")
-    axes.legend(loc="upper right")
+        axes.axhline(loss, color=TEXT, linewidth=1, linestyle=(0, (1, 2)), label=name)
+    legend(axes)
     told = "; ".join(
         f"{name} from {middle[0]:.2f} to {middle[-1]:.2f}, {len(known[name])} seeds" for name, middle in middles.items()
     )
