@@ -349,7 +349,7 @@ function gradclinicVerdict(limits) {
     const row = where(record.step, (one) => one === step)[0];
     if (row === undefined) return false;
     const norms = record.gradient_norm[row];
-    const infinite = norms.some((value) => Math.abs(value) === Infinity);
+    const infinite = [...norms].some((value) => Math.abs(value) === Infinity);
     return norms.some(finite) && !infinite && !record.nonfinite[row].some(Boolean);
   }
 
@@ -394,7 +394,7 @@ function gradclinicVerdict(limits) {
     }
     const first = record.step.length ? record.answer_rms[0] : NaN;
     const rows = where(record.step, (one, row) => one < step && !faulty(record, row));
-    const largest = highest(at(record.output_rms, rows).flat().filter((value) => !Number.isNaN(value)));
+    const largest = highest(at(record.output_rms, rows).map(highest)); // a NaN is higher than nothing
     if (largest > limits.HUGE) return `Before, outputs were as large as ${general(largest, 2)}, root mean square.`;
     if (first !== 0 && record.answer_rms_before > limits.GROWN * Math.max(first, 1)) {
       const times = general(record.answer_rms_before / first, 2);
