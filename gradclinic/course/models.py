@@ -320,7 +320,7 @@ class TransformerBlock(nn.Module):
     Raises:
         ValueError: as ``SelfAttention``, and for an unknown norm, activation or initialiser.
         TypeError: as ``MLP``.
-    Source: Vaswani et al. 2017, section 3.1 (post); Xiong et al. 2020, section 3.1 and Table 1 (both).
+    Source: Vaswani et al. 2017, section 3.1 (post); Xiong et al. 2020, table 1 (both).
     """
 
     def __init__(

@@ -331,7 +331,7 @@ def rows(seed: int) -> list[Case]:
         (1e-30 * chain(layers, (4, 1e-5)), share()),
     ]
     for above in (0.5, 2):  # twice the share is enough, and half of it is not
-        layers, limit = whole(generator, 7, 12), over_decades(generator, 0.01, 0.1)
+        layers, limit = whole(generator, 7, 12), over_decades(generator, 0.005, 0.04)
         cases.append((chain(layers, (whole(generator, 2, layers - 2), above * limit)), limit))
         some = chain(layers, (layers - 2, limit / 3))
         some[: layers - 3] = some[layers - 2] * limit * torch.tensor([above, *[1 / above] * (layers - 4)])
