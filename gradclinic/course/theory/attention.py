@@ -12,11 +12,9 @@ from gradclinic.arguments import number, whole
 class BlockFlow(NamedTuple):
     """What is predicted at the output of each block; float64 tensors of shape (depth,).
 
-    Attributes:
-        size: mean square of a token's numbers; tokens enter with 1.
-        similarity: cosine between two tokens; it enters as 0.
-        gradient: norm of the gradient of all tokens, over that at the last block's output.
-        gradient_similarity: cosine between the gradients of two tokens.
+    ``size`` is the mean square of a token's numbers; tokens enter with 1. ``similarity`` is the cosine between two
+    tokens; it enters as 0. ``gradient`` is the norm of the gradient of all tokens, over that at the last block's
+    output, and ``gradient_similarity`` the cosine between the gradients of two tokens.
     """
 
     size: Tensor
