@@ -31,6 +31,7 @@ WORTH = 0.2  # CPU seconds; a call that takes less is not kept in the repository
 DENSITY = 2.5e-4  # nor one that takes fewer CPU seconds for each byte
 TOLERANCE = 1e-6  # of ``apart``; on x86 results were the same to the last bit, but for single sums in float64
 PATIENCE = 3600  # seconds for one cell, which computes here what elsewhere it reads
+FINGERPRINT = "gradclinic.course.audit.league.treated"  # keeps a digest of trained weights
 SECONDS = 12  # of computing, for those that are drawn
 COMMON = "gradclinic.course.audit."  # left out of the names of files
 
@@ -129,10 +130,30 @@ def measure(root: Path, missing: bool = False) -> bool:
     return not said
 
 
+def rounds_alike(root: Path) -> bool:
+    """Whether this processor trains a network to the same last bit as the one that measured: its weights are known.
+
+    One rounding that differs is another training after some hundred steps, and no sum says by how much.
+    """
+    for content in measurements.fitting(root):
+        if content["function"] == FINGERPRINT:
+            entry = min(content["entries"].values(), key=lambda one: one["seconds"])
+            same: bool = again(FINGERPRINT, entry["given"]).digest == read(FINGERPRINT, entry["result"]).digest
+            return same
+    return True
+
+
 def draw(root: Path, by: str) -> bool:
-    """Compute a few kept results anew and print how far apart they are. Returns whether all agree."""
-    fine = True
+    """Compute a few kept results anew and print how far apart they are. Returns whether all agree.
+
+    On a processor that rounds otherwise, what comes of a training is left out.
+    """
+    fine, left_out = True, set() if rounds_alike(root) else measurements.trained(root)
+    if left_out:
+        print("This processor rounds otherwise than the one that measured, so no training is compared.")
     for name, entry in measurements.drawn(root, by, SECONDS):
+        if name in left_out:
+            continue
         distance = apart(again(name, entry["given"]), read(name, entry["result"]))
         print(f"{distance:.1g} apart: {name} of {entry['given']}")
         fine &= distance <= TOLERANCE

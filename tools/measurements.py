@@ -8,6 +8,7 @@ Trainings of deep networks are chaotic: a sum that is rounded otherwise in the f
 end. So what is kept is measured, and compared, with the arithmetic that every x86 processor has in common.
 """
 
+import ast
 import hashlib
 import json
 import random
@@ -44,6 +45,17 @@ def keys(root: Path) -> dict[str, str]:
         reached = {other for other in package.of_name(*place) if not apart(other)}
         found[".".join(place)] = hashlib.sha256("\0".join([package.digest(reached), *pins]).encode()).hexdigest()[:16]
     return found
+
+
+def trained(root: Path) -> set[str]:
+    """Functions in which an optimiser takes steps, by their full names."""
+    package = sources(root)
+
+    def steps(place: Place) -> bool:
+        module = package.module(place.module) if place.module.startswith("gradclinic.course.") else None
+        return module is not None and any(".step(" in ast.unparse(part) for part in module.defined.get(place.name, []))
+
+    return {".".join(place) for place in package.decorated(MARK) if any(map(steps, package.of_name(*place)))}
 
 
 def apart(place: Place) -> bool:

@@ -237,3 +237,11 @@ def test_what_is_kept_is_what_its_code_gives_today():
     assert found.returncode == 0, found.stdout + found.stderr
     fitting = sum(len(content["entries"]) for content in measurements.fitting(ROOT))
     assert len(found.stdout.splitlines()) >= min(fitting, 1)
+
+
+@pytest.mark.skipif(not measurements.kept(ROOT).exists(), reason="nothing is kept")
+def test_what_trains_is_told_from_what_only_measures():
+    trained = measurements.trained(ROOT)
+    audit = "gradclinic.course.audit"
+    assert {f"{audit}.league.treated", f"{audit}.half_precision.trained", f"{audit}.networks.run"} <= trained
+    assert not {f"{audit}.networks.profiles", f"{audit}.starts.flows", f"{audit}.recurrence.through_time"} & trained

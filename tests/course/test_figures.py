@@ -544,14 +544,15 @@ def test_a_signal_and_a_gradient_that_are_kept_stay_on_the_line_of_one():
 def test_gradients_by_layer_stand_beside_the_healthy_ones_and_a_zero_is_a_cross():
     figure = figures.by_layer({"a": 2e-4, "b": 0.0, "c": 3e-2, "d": 0.5}, [0.1, 0.2, 0.3, 0.6], "A net")
     (axes,) = figure.axes
-    healthy, found, zero = axes.get_lines()
+    healthy, found, zero, worst = axes.get_lines()
     assert healthy.get_ydata().tolist() == [0.1, 0.2, 0.3, 0.6]
     assert found.get_xdata().tolist() == [1, 2, 3, 4]
     assert np.array_equal(found.get_ydata(), [2e-4, NAN, 3e-2, 0.5], equal_nan=True)
     assert zero.get_xdata().tolist() == [2]
-    assert [text.get_text() for text in axes.texts] == ["b"]
+    assert (worst.get_label(), worst.get_xdata().tolist()) == ("b", [2])
+    assert "b" in [text.get_text() for text in axes.get_legend().get_texts()]
     whole = figures.by_layer({"a": 0.1, "b": 1e-3, "c": 0.5}, [0.1, 0.2, 0.3], "A net")
-    assert [text.get_text() for text in whole.axes[0].texts] == ["b"], "not the smallest share of all, but of the next"
+    assert whole.axes[0].get_lines()[-1].get_label() == "b", "not the smallest share of all, but of the next"
     assert "Exactly 0" not in whole.get_label()
 
 

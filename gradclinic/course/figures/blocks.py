@@ -6,7 +6,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from gradclinic.course.figures.bands import decade_axis, times
-from gradclinic.plots.style import MARKER, PALETTE, TEXT, positive, regime, styled, titled
+from gradclinic.plots.style import MARKER, PALETTE, TEXT, legend, positive, regime, styled, titled
 
 
 @styled
@@ -39,7 +39,7 @@ def by_block(measured: ArrayLike, predicted: ArrayLike, quantity: str, title: st
     if least:
         axes.set_ylim(bottom=least)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="best")
+    legend(axes)
     figure.set_label(
         f"{quantity}, block by block, logarithmic, over {len(line)} blocks: range and geometric mean over networks, "
         f"with the predicted line. At the first block it is {middle[0]:.2g}, predicted {line[0]:.2g}; at the last "

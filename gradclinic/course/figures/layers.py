@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from gradclinic.plots.style import PALETTE, legend, logarithmic, positive, styled, titled
+from gradclinic.plots.style import PALETTE, RING, legend, logarithmic, positive, styled, titled
 
 
 @styled
@@ -39,11 +39,8 @@ def by_layer(norms: Mapping[str, float], healthy: Sequence[float], title: str) -
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(found[1:] > 0, found[:-1] / found[1:], np.inf)
     worst = int(shares.argmin())
-    left = worst < len(names) / 2  # the name has room towards the middle
-    axes.annotate(
-        names[worst], (places[worst], found[worst] or bottom), (9 if left else -9, 3), textcoords="offset points",
-        ha="left" if left else "right",
-    )  # fmt: skip
+    # beside the point it would stand on a line, so the legend names it
+    axes.plot(places[worst], found[worst] or bottom, clip_on=False, label=names[worst], **RING)
     legend(axes)
     zeros = (
         f" Exactly 0 at {', '.join(name for name, none in zip(names, zero, strict=True) if none)}."

@@ -67,6 +67,7 @@ def flat_units(slopes: Tensor, name: str, flat_below: float = 0.05) -> Figure:
     image[..., :3] = to_rgb(PALETTE["neutral"])
     image[..., 3] = np.where(shown < flat_below, 0, shown)  # where it is flat the page shows through, dark or light
     axes.imshow(image, aspect="auto", interpolation="nearest")
+    axes.grid(visible=False)
     axes.spines[["top", "right"]].set_visible(True)
     share = (shown < flat_below).mean()
     figure.set_label(
