@@ -113,10 +113,13 @@ class Finding:
         return (
             f"<p><strong>As stated:</strong> {escape(self.statement)}</p>"
             f'<p><strong>Verdict:</strong> <span class="gradclinic-verdict">{self.verdict}</span></p>{correction}'
-            '<div class="gradclinic-table"><table><thead><tr><th>quantity</th><th>measured, mean (range)</th>'
-            f"<th>asked for</th><th></th></tr></thead><tbody>{rows}</tbody></table></div>"
+            f"{_SCROLLS.format('What was measured')}<table><thead><tr><th>quantity</th><th>measured, mean (range)</th>"
+            f"<th>asked for</th><th>met?</th></tr></thead><tbody>{rows}</tbody></table></div>"
         )
 
+
+# a table that is wider than a phone scrolls by itself, by keyboard too
+_SCROLLS = '<div class="gradclinic-table" role="group" aria-label="{}" tabindex="0">'
 
 _CLAIMS: dict[str, Callable[[], Finding]] = {}
 
@@ -167,7 +170,7 @@ class _Overview:
             for id in self._ids
         )
         head = "<thead><tr><th>id</th><th>statement, in short</th><th>verdict</th></tr></thead>"
-        return f'<div class="gradclinic-table"><table>{head}<tbody>{rows}</tbody></table></div>'
+        return f"{_SCROLLS.format('Claims and verdicts')}<table>{head}<tbody>{rows}</tbody></table></div>"
 
 
 def overview(whose: str = "S") -> _Overview:
