@@ -322,7 +322,11 @@ def for_similarity(lab: str, root: Path) -> Path:
     released = notebooks.read(root / "labs" / lab, lab)[0]
     given = notebooks.known_cells(released) if released else {}
     texts = {}
-    for student, folder in marks.handed_in(root / "submitted", lab).items():
+    try:
+        folders = marks.handed_in(root / "submitted", lab)
+    except FileNotFoundError as nothing:
+        raise FileNotFoundError(f"nobody has written anything: {nothing}") from None
+    for student, folder in folders.items():
         notebook, _ = notebooks.read(folder, lab)
         own = notebooks.known_cells(notebook) if notebook else {}
         parts = [
