@@ -93,7 +93,7 @@ def seen(bare) -> dict:
 def test_the_wheel_holds_the_package_its_types_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    files = [path for kind in ("py", "js", "css", "wasm") for path in PACKAGE.rglob(f"*.{kind}")]
+    files = [path for kind in ("py", "js", "css", "wasm", "txt") for path in PACKAGE.rglob(f"*.{kind}")]
     wanted = {str(path.relative_to(ROOT)) for path in files}
     assert "gradclinic/py.typed" in held
     assert held - {"gradclinic/py.typed"} == wanted
