@@ -124,10 +124,10 @@ def test_a_sound_network_learns_random_labels_by_heart_and_a_vanishing_one_does_
     for start in ("he", "pytorch"):
         model = MLP(12, 64, "relu", start, seed=0)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
-        for _ in range(300):
+        for _ in range(1000):
             optimizer.zero_grad()
             loss = cross_entropy(model(x), y)
             loss.backward()
             optimizer.step()
         ends[start] = loss.item()
-    assert ends["he"] < 1 < 2 < ends["pytorch"], ends
+    assert ends["he"] < 0.1 < 2 < ends["pytorch"], ends

@@ -395,6 +395,8 @@ def blown_up(record: Record, draw: Draw) -> dict[str, Any]:
     outputs = np.geomspace(1, near(draw, limits.GROWN**3), len(record.layers)) * draw.choice([1e-20, 1, 3e14])
     flags = np.zeros_like(record.output_nonfinite)
     flags[-1, -1] = True
+    if draw.random() < 0.3:
+        outputs = np.geomspace(1, near(draw, limits.HUGE), len(record.layers))
     sizes, given = np.tile(outputs, (len(record.step), 1)), record.entering_rms.copy()
     sizes[-1, -1] = draw.choice([math.nan, math.inf])
     large = near(draw, LIMITS["PRODUCT"]) / max(float(record.weight_norm[-1, -1]), 1e-3)
